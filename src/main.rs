@@ -1,2 +1,24 @@
-//! The `rapport` binary.
-fn main() {}
+//! The `rapport` binary: one file per subcommand in `cli`, the joining loops beside this file.
+
+mod cli;
+mod interrupt;
+mod report;
+mod ui;
+mod viz;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("RAPPORT_LOG")
+                .unwrap_or_else(|_| "warn,rapport=info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    cli::main()
+}

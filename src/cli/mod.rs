@@ -1,0 +1,99 @@
+//! The command line: one file per subcommand.
+
+mod config;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::interrupt;
+use crate::ui::Ui;
+
+/// A mistake in what was asked: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Learn what a person wants from a robot by watching; practise in simulation; do it on a real arm.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rapport",
+    version,
+    args_override_self = true,
+    after_help = "Start with `rapport demo`: the whole story on this machine, no GPU, no arm."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the result as JSON on stdout, and no progress bars.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing but errors.
+    #[arg(long, global = true)]
+    quiet: bool,
+    /// Take options from a TOML file (`episodes = 20`); the command line wins.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    View(view::Args),
+}
+
+/// Runs the command line of this process.
+#[allow(clippy::print_stderr)]
+pub fn main() -> ExitCode {
+    let arguments = match config::expand(std::env::args_os().collect(), &Cli::command()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            eprintln!("rapport: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    let cli = match Cli::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+    {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap prints help and version to stdout with code 0, mistakes to stderr with code 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let ui = Ui {
+        json: cli.json,
+        quiet: cli.quiet,
+    };
+    match interrupt::listen().and_then(|()| run(cli.command, ui)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rapport: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Where `./x setup` puts what a machine needs once: weights, MuJoCo, the viewer.
+fn data_dir() -> std::path::PathBuf {
+    let home = || {
+        std::env::var_os("HOME")
+            .map(std::path::PathBuf::from)
+            .unwrap_or_default()
+    };
+    std::env::var_os("RAPPORT_HOME")
+        .map(Into::into)
+        .unwrap_or_else(|| {
+            std::env::var_os("XDG_DATA_HOME")
+                .map_or_else(|| home().join(".local/share"), Into::into)
+                .join("rapport")
+        })
+}
+
+fn run(command: Command, ui: Ui) -> anyhow::Result<()> {
+    match command {
+        Command::View(args) => view::run(&args, ui),
+    }
+}

@@ -1,0 +1,108 @@
+//! Plots as SVG text, drawn by `kuva`.
+
+use kuva::prelude::*;
+
+/// Colours in the order series are drawn: blue, orange, green, red, purple, grey.
+pub const COLORS: [&str; 6] = [
+    "#3b6fd4", "#e08a2c", "#3d9a50", "#c8423b", "#7d55b5", "#808080",
+];
+
+/// One line of a plot.
+pub struct Series {
+    /// Legend text.
+    pub name: String,
+    /// `(x, y)` points.
+    pub points: Vec<(f64, f64)>,
+    /// Lower and upper bound at each point, where known.
+    pub band: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+impl Series {
+    /// A line without a band.
+    pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self {
+            name: name.into(),
+            points,
+            band: None,
+        }
+    }
+
+    /// `values` over their index times `step`.
+    pub fn over_time(name: impl Into<String>, values: &[f64], step: f64) -> Self {
+        Self::new(
+            name,
+            values
+                .iter()
+                .enumerate()
+                .map(|(i, &v)| (i as f64 * step, v))
+                .collect(),
+        )
+    }
+}
+
+/// What stands around the lines.
+pub struct Axes<'a> {
+    /// Title.
+    pub title: &'a str,
+    /// Below.
+    pub x: &'a str,
+    /// At the left.
+    pub y: &'a str,
+    /// Vertical lines with no label (step boundaries), in x.
+    pub marks: &'a [f64],
+}
+
+/// A line plot as SVG.
+pub fn lines(axes: &Axes, series: &[Series]) -> String {
+    let mut plots = Vec::new();
+    for (i, s) in series.iter().enumerate() {
+        let color = COLORS[i % COLORS.len()];
+        let mut line = LinePlot::new()
+            .with_data(s.points.clone())
+            .with_color(color)
+            .with_stroke_width(2.0);
+        if series.len() > 1 {
+            line = line.with_legend(s.name.clone());
+        }
+        if let Some((low, high)) = &s.band {
+            line = line.with_band(low.clone(), high.clone());
+        }
+        plots.push(Plot::Line(line));
+    }
+    let mut layout = Layout::auto_from_plots(&plots)
+        .with_title(axes.title)
+        .with_x_label(axes.x)
+        .with_y_label(axes.y)
+        .with_width(520.0)
+        .with_height(320.0)
+        .with_title_size(14)
+        .with_label_size(12)
+        .with_tick_size(10)
+        .with_legend_position(LegendPosition::OutsideRightTop);
+    for &x in axes.marks {
+        layout = layout.with_reference_line(ReferenceLine::vertical(x).with_color("#999999"));
+    }
+    SvgBackend.render_scene(&render_multiple(plots, layout))
+}
+
+/// Bars with error bars as SVG: `(label, value, low, high)`.
+pub fn bars(title: &str, y: &str, rows: &[(String, f64, f64, f64)]) -> String {
+    let mut plot = BarPlot::new();
+    for (i, (label, value, ..)) in rows.iter().enumerate() {
+        plot = plot.with_colored_bar(label.clone(), *value, COLORS[i % COLORS.len()]);
+    }
+    plot = plot.with_asymmetric_error(
+        rows.iter()
+            .map(|(_, v, low, high)| ((v - low).max(0.0), (high - v).max(0.0))),
+    );
+    let plots = vec![Plot::Bar(plot)];
+    let layout = Layout::auto_from_plots(&plots)
+        .with_title(title)
+        .with_y_label(y)
+        .with_width(560.0)
+        .with_height(340.0)
+        .with_title_size(14)
+        .with_label_size(12)
+        .with_tick_size(10);
+    SvgBackend.render_scene(&render_multiple(plots, layout))
+}

@@ -1,0 +1,9 @@
+//! Rerun logging, beside the data's way and never inside it.
+//!
+//! Loops hand [`Message`]s to a [`Recording`]; a thread of its own owns the Rerun stream, so a slow disk never slows control.
+
+mod arm;
+mod blueprint;
+mod recording;
+
+pub use recording::{Message, Recording};
