@@ -3,6 +3,8 @@
 //! Offsets, axes and limits are the published ones (SO-101 URDF, "new calibration", Apache-2.0): zero is the middle of each
 //! joint's range. Servo speed: STS3215 at 7.4 V, about 45 rpm without load.
 
+use std::f64::consts::{FRAC_PI_2, PI};
+
 use crate::arm::{ArmSpec, JointKind, JointSpec};
 use crate::kinematics::{Chain, Link};
 
@@ -53,35 +55,35 @@ pub fn spec() -> ArmSpec {
 pub fn chain() -> Chain {
     Chain {
         links: vec![
-            Link::new(
-                "shoulder",
-                [0.038_835_3, 0.0, 0.0624],
-                [3.141_59, 0.0, -3.141_59],
-            ),
+            Link::new("shoulder", [0.038_835_3, 0.0, 0.0624], [PI, 0.0, -PI]),
             Link::new(
                 "upper_arm",
                 [-0.030_399_2, -0.018_277_8, -0.0542],
-                [-1.570_8, -1.570_8, 0.0],
+                [-FRAC_PI_2, -FRAC_PI_2, 0.0],
             ),
-            Link::new("lower_arm", [-0.112_57, -0.028, 0.0], [0.0, 0.0, 1.570_8]),
-            Link::new("wrist", [-0.1349, 0.0052, 0.0], [0.0, 0.0, -1.570_8]),
+            Link::new("lower_arm", [-0.112_57, -0.028, 0.0], [0.0, 0.0, FRAC_PI_2]),
+            Link::new("wrist", [-0.1349, 0.0052, 0.0], [0.0, 0.0, -FRAC_PI_2]),
             Link::new(
                 "gripper",
                 [0.0, -0.0611, 0.0181],
-                [1.570_8, 0.048_679_5, 3.141_59],
+                [FRAC_PI_2, 0.048_679_5, PI],
             ),
         ],
         tool: Link::new(
             "tool",
             [-0.0079, -0.000_218_121, -0.098_127_4],
-            [0.0, 3.141_59, 0.0],
+            [0.0, PI, 0.0],
         ),
     }
 }
 
 /// The moving jaw, hinged on the gripper link about its local z axis.
 pub fn jaw() -> Link {
-    Link::new("moving_jaw", [0.0202, 0.0188, -0.0234], [1.570_8, 0.0, 0.0])
+    Link::new(
+        "moving_jaw",
+        [0.0202, 0.0188, -0.0234],
+        [FRAC_PI_2, 0.0, 0.0],
+    )
 }
 
 /// Hinge angle of the jaw for an opening fraction, rad.
