@@ -7,6 +7,7 @@ pub mod action;
 pub mod arm;
 pub mod camera;
 pub mod clock;
+pub mod feetech;
 pub mod inverse;
 pub mod kinematics;
 pub mod so101;

@@ -1,0 +1,19 @@
+//! Feetech STS servos on a serial bus: frames, registers, transactions, and the SO-101 arm made of them.
+//!
+//! | file | idea |
+//! |---|---|
+//! | [`codec`] | bytes of requests and status replies; a parser that survives any input |
+//! | [`registers`] | the STS3215 control table as typed constants; dangerous values do not exist |
+//! | [`transport`] | what carries the bytes, and what can be wrong with it |
+//! | [`bus`] | transactions with hard deadlines, retries, partial results, statistics |
+//!
+//! Facts are from the manufacturer's protocol manual and memory table (STS3215) and from open drivers and firmware for it.
+
+pub mod bus;
+pub mod codec;
+pub mod registers;
+pub mod transport;
+
+pub use bus::{Bus, BusConfig, BusError, BusStats, Reply};
+pub use codec::{Alarms, ServoId};
+pub use transport::{PortError, SerialTransport, Transport};
