@@ -3,6 +3,7 @@
 pub mod arm;
 pub mod arm_mjcf;
 pub mod clock;
+pub mod render;
 pub mod scene;
 pub mod world;
 

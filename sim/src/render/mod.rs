@@ -1,0 +1,184 @@
+//! Camera pictures of a MuJoCo world.
+//!
+//! There are two back ends behind [`Renderer`]. The CPU rasteriser ([`CpuRenderer`]) needs no graphics
+//! library, scales with threads and gives the same bytes on every machine. The OpenGL one is MuJoCo's own
+//! renderer on a screenless EGL context; on a machine without a GPU it is several times slower than the rasteriser.
+
+mod footprint;
+mod frame;
+mod lanes;
+mod lighting;
+mod mesh;
+mod paint;
+mod raster;
+mod surface;
+mod texture;
+mod view;
+
+use std::sync::Arc;
+
+use image::RgbImage;
+use mujoco_rs::wrappers::mj_data::MjData;
+use mujoco_rs::wrappers::mj_model::{MjModel, MjtObjBase};
+use mujoco_rs::wrappers::mj_visualization::MjvScene;
+use serde::{Deserialize, Serialize};
+
+pub use raster::CpuRenderer;
+
+/// Something that takes pictures of a world through the cameras of its model.
+///
+/// A renderer belongs to one model and one picture size. It can move between threads.
+pub trait Renderer: Send {
+    /// Takes the picture that the fixed camera number `camera` of the model sees and writes it to `out` (8-bit RGB, rows top
+    /// to bottom), which is replaced when it has another size. The poses in `data` must be current: after `step`
+    /// positions lag by one step until `forward` or `forward_kinematics` has run.
+    ///
+    /// # Errors
+    /// When the camera does not exist, the world has another model than the renderer, or the back end fails.
+    fn render(
+        &mut self,
+        data: &mut MjData<Arc<MjModel>>,
+        camera: usize,
+        out: &mut RgbImage,
+    ) -> Result<(), RenderError>;
+
+    /// One line about the back end, for logs and `doctor`.
+    fn describe(&self) -> String;
+}
+
+/// Which renderer to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// OpenGL where there is a GPU, else the CPU rasteriser.
+    #[default]
+    Auto,
+    /// The CPU rasteriser.
+    Cpu,
+    /// OpenGL through EGL, also when that is software.
+    Gl,
+}
+
+/// How much work a picture may cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// For learning: one sample per pixel, no shadows.
+    #[default]
+    Fast,
+    /// For people: smooth edges, shadows where the back end has them.
+    High,
+}
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A picture needs pixels.
+    #[error(
+        "a picture of {width} x {height} pixels cannot be rendered: both must be from 1 to 16384"
+    )]
+    Size {
+        /// Width asked for.
+        width: u32,
+        /// Height asked for.
+        height: u32,
+    },
+    /// No such camera.
+    #[error("the model has {count} cameras, so there is no camera number {camera}")]
+    NoCamera {
+        /// Number asked for.
+        camera: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// No camera of that name.
+    #[error("the model has no camera named {name}; it has: {known}")]
+    NoCameraNamed {
+        /// Name asked for.
+        name: String,
+        /// Names that exist, joined by commas.
+        known: String,
+    },
+    /// A renderer serves one model.
+    #[error(
+        "the world to render has another model than the renderer was opened for: open a renderer for that model"
+    )]
+    OtherModel,
+    /// OpenGL cannot be used.
+    #[error(
+        "cannot render with OpenGL: {0}; install libegl1 libgl1-mesa-dri, or use --renderer cpu"
+    )]
+    Gl(String),
+    /// The CPU rasteriser does perspective only.
+    #[error(
+        "camera number {camera} is orthographic, which the CPU rasteriser cannot draw: use --renderer gl"
+    )]
+    Orthographic {
+        /// The camera.
+        camera: usize,
+    },
+}
+
+/// Opens a renderer for pictures of `width` x `height` pixels of worlds of `model`.
+///
+/// # Errors
+/// When a size is zero or too large, or when [`Backend::Gl`] is asked for and there is no EGL.
+pub fn open(
+    backend: Backend,
+    quality: Quality,
+    model: &Arc<MjModel>,
+    width: u32,
+    height: u32,
+) -> Result<Box<dyn Renderer>, RenderError> {
+    if backend == Backend::Gl {
+        return Err(RenderError::Gl(
+            "this version has no OpenGL back end yet".to_owned(),
+        ));
+    }
+    Ok(Box::new(CpuRenderer::new(model, quality, width, height)?))
+}
+
+/// Number of the camera called `name`.
+///
+/// # Errors
+/// When there is none; the message lists those that exist.
+pub fn camera_index(model: &MjModel, name: &str) -> Result<usize, RenderError> {
+    let names = |id: usize| model.id_to_name(MjtObjBase::mjOBJ_CAMERA, id);
+    let count = model.ncam() as usize;
+    (0..count)
+        .find(|&id| names(id) == Some(name))
+        .ok_or_else(|| RenderError::NoCameraNamed {
+            name: name.to_owned(),
+            known: (0..count).filter_map(names).collect::<Vec<_>>().join(", "),
+        })
+}
+
+/// Largest picture side that is accepted.
+const LARGEST: u32 = 16384;
+
+fn check_size(width: u32, height: u32) -> Result<(), RenderError> {
+    if width == 0 || height == 0 || width > LARGEST || height > LARGEST {
+        return Err(RenderError::Size { width, height });
+    }
+    Ok(())
+}
+
+fn check(scene: &MjvScene, model: &MjModel, camera: usize) -> Result<(), RenderError> {
+    if !scene.is_compatible_with_model(model) {
+        return Err(RenderError::OtherModel);
+    }
+    let count = model.ncam() as usize;
+    if camera >= count {
+        return Err(RenderError::NoCamera { camera, count });
+    }
+    Ok(())
+}
+
+/// Room for every geom and site of the model and some decoration (tendons, contacts).
+fn scene_capacity(model: &MjModel) -> usize {
+    let ffi = model.ffi();
+    (ffi.ngeom + ffi.nsite) as usize + 64 * ffi.ntendon as usize + 1000
+}
+
+#[cfg(test)]
+mod tests;
