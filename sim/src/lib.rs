@@ -3,11 +3,15 @@
 pub mod arm;
 pub mod arm_mjcf;
 pub mod clock;
+pub mod env;
 pub mod render;
 pub mod scene;
+pub mod tasks;
 pub mod world;
 
 pub use arm::SimArm;
 pub use clock::{Pace, RealTime, SimClock};
+pub use env::{Env, EnvConfig, EnvError, Observation, Step};
 pub use scene::{Scene, SceneConfig, SceneError};
-pub use world::{ObjectState, ServoState, Snapshot, Torque, World, WorldError};
+pub use tasks::{Task, UnknownTask};
+pub use world::{ObjectState, Reading, ServoState, Snapshot, Torque, World, WorldError};

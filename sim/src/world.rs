@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mujoco_rs::prelude::*;
-use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion, Vector3};
+use nalgebra::{Isometry3, Quaternion, Rotation3, Translation3, UnitQuaternion, Vector3};
 use rapport_robot::{ArmSpec, ArmState, JointKind, so101};
 
 use crate::arm_mjcf::MAX_SERVO_TORQUE;
@@ -53,6 +53,26 @@ impl ObjectState {
     pub fn yaw(&self) -> f64 {
         let x = self.base_from_object.rotation * Vector3::x();
         x.y.atan2(x.x)
+    }
+}
+
+/// Everything that can be measured in a world at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// The arm.
+    pub arm: ArmState,
+    /// The tool's pose in the base frame.
+    pub base_from_tool: Isometry3<f64>,
+    /// The cube, where there is one.
+    pub cube: Option<ObjectState>,
+    /// Centre of the target mark, base frame, m, where there is one.
+    pub target: Option<Vector3<f64>>,
+}
+
+impl Reading {
+    /// Position of the tool, base frame, m.
+    pub fn tool(&self) -> Vector3<f64> {
+        self.base_from_tool.translation.vector
     }
 }
 
@@ -216,9 +236,30 @@ impl World {
     ///
     /// Errors: [`WorldError::Diverged`].
     pub fn arm_state(&self) -> Result<ArmState, WorldError> {
-        let physics = self.sound()?;
+        Ok(self.arm_locked(&*self.sound()?))
+    }
+
+    /// Measures everything at once.
+    ///
+    /// Errors: [`WorldError::Diverged`].
+    pub fn reading(&self) -> Result<Reading, WorldError> {
+        let mut physics = self.sound()?;
+        refresh(&mut physics);
+        Ok(Reading {
+            arm: self.arm_locked(&physics),
+            base_from_tool: self.tool_locked(&physics),
+            cube: self.cube_locked(&physics),
+            target: self.target_locked(&physics),
+        })
+    }
+
+    fn arm_locked(&self, physics: &Physics) -> ArmState {
+        let dof = self.spec.dof();
         let mut state = ArmState {
-            stamp: self.time(&physics),
+            stamp: self.time(physics),
+            positions: Vec::with_capacity(dof),
+            velocities: Vec::with_capacity(dof),
+            loads: Vec::with_capacity(dof),
             ..ArmState::default()
         };
         let per_radian = 1.0 / (so101::GRIPPER_OPEN - so101::GRIPPER_CLOSED);
@@ -235,7 +276,38 @@ impl World {
                 .loads
                 .push(physics.data.actuator_force()[hinge.servo] / MAX_SERVO_TORQUE);
         }
-        Ok(state)
+        state
+    }
+
+    fn tool_locked(&self, physics: &Physics) -> Isometry3<f64> {
+        let site = self.scene.tool_site;
+        let position = physics.data.site_xpos()[site];
+        let rotation = nalgebra::Matrix3::from_row_slice(&physics.data.site_xmat()[site]);
+        Isometry3::from_parts(
+            Translation3::from(Vector3::from(position)),
+            UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(rotation)),
+        )
+    }
+
+    fn cube_locked(&self, physics: &Physics) -> Option<ObjectState> {
+        self.scene.cube.map(|address| {
+            let q = &physics.data.qpos()[address.position..address.position + 7];
+            let v = &physics.data.qvel()[address.velocity..address.velocity + 6];
+            ObjectState {
+                base_from_object: Isometry3::from_parts(
+                    Translation3::new(q[0], q[1], q[2]),
+                    UnitQuaternion::from_quaternion(Quaternion::new(q[3], q[4], q[5], q[6])),
+                ),
+                velocity: Vector3::new(v[0], v[1], v[2]),
+                angular_velocity: Vector3::new(v[3], v[4], v[5]),
+            }
+        })
+    }
+
+    fn target_locked(&self, physics: &Physics) -> Option<Vector3<f64>> {
+        self.scene
+            .target
+            .map(|id| Vector3::from(physics.data.mocap_pos()[id]))
     }
 
     /// One servo.
@@ -315,32 +387,14 @@ impl World {
     pub fn base_from_tool(&self) -> Result<Isometry3<f64>, WorldError> {
         let mut physics = self.sound()?;
         refresh(&mut physics);
-        let site = self.scene.tool_site;
-        let position = physics.data.site_xpos()[site];
-        let rotation = nalgebra::Matrix3::from_row_slice(&physics.data.site_xmat()[site]);
-        Ok(Isometry3::from_parts(
-            Translation3::from(Vector3::from(position)),
-            UnitQuaternion::from_matrix(&rotation),
-        ))
+        Ok(self.tool_locked(&physics))
     }
 
     /// The cube; `None` where the scene has none.
     ///
     /// Errors: [`WorldError::Diverged`].
     pub fn cube(&self) -> Result<Option<ObjectState>, WorldError> {
-        let physics = self.sound()?;
-        Ok(self.scene.cube.map(|address| {
-            let q = &physics.data.qpos()[address.position..address.position + 7];
-            let v = &physics.data.qvel()[address.velocity..address.velocity + 6];
-            ObjectState {
-                base_from_object: Isometry3::from_parts(
-                    Translation3::new(q[0], q[1], q[2]),
-                    UnitQuaternion::from_quaternion(Quaternion::new(q[3], q[4], q[5], q[6])),
-                ),
-                velocity: Vector3::new(v[0], v[1], v[2]),
-                angular_velocity: Vector3::new(v[3], v[4], v[5]),
-            }
-        }))
+        Ok(self.cube_locked(&*self.sound()?))
     }
 
     /// Stands the cube on the table at rest, centre at `(x, y)` m, turned by `yaw` rad.
@@ -371,9 +425,7 @@ impl World {
 
     /// Centre of the target mark, base frame, m; `None` where the scene has none.
     pub fn target(&self) -> Option<Vector3<f64>> {
-        self.scene
-            .target
-            .map(|id| Vector3::from(self.lock().data.mocap_pos()[id]))
+        self.target_locked(&self.lock())
     }
 
     /// Moves the target mark; a disc stays on the table whatever z says.
