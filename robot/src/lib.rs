@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod arm;
+pub mod calibration;
 pub mod camera;
 pub mod clock;
 pub mod feetech;

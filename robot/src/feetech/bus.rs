@@ -387,6 +387,20 @@ impl Bus {
         last
     }
 
+    /// Writes unless the register already holds the value.
+    pub(super) fn write_verified_if_different(
+        &mut self,
+        id: ServoId,
+        payload: Payload,
+    ) -> Result<(), BusError> {
+        let length = payload.bytes().len() as u8;
+        let present = self.read_block(id, payload.address(), length)?;
+        if present.data == payload.bytes() {
+            return Ok(());
+        }
+        self.write_verified(id, payload)
+    }
+
     /// Writes the same register of several servos at once. Nobody answers: read back what matters.
     pub(super) fn sync_write(&mut self, values: &[(ServoId, Payload)]) -> Result<(), BusError> {
         let request = codec::sync_write(values)?;

@@ -432,7 +432,6 @@ pub const TORQUE_OFF: Payload = Payload {
 };
 
 /// Switches torque on; the goal must be set to the present position before.
-#[allow(dead_code)]
 pub(super) const TORQUE_ON: Payload = Payload {
     address: TORQUE.address,
     bytes: [1, 0],
@@ -448,7 +447,6 @@ pub(super) const POSITION_MODE: Payload = Payload {
 };
 
 /// A new goal, which also switches torque on. `None` beyond the register's range.
-#[allow(dead_code)]
 pub(super) fn goal(steps: i32) -> Option<Payload> {
     SignMagnitude::new(steps).map(|value| GOAL_POSITION.encode(value))
 }

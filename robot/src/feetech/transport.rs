@@ -28,39 +28,34 @@ pub trait Transport: Send {
 
 /// Why a port could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[error("cannot open {port}: {cause}", port = self.port(), cause = self.cause())]
 pub enum PortError {
     /// No such file.
-    #[error("there is no port {port}")]
     Missing {
         /// Device path.
         port: String,
     },
     /// The file's permissions do not allow it.
-    #[error("this user may not open {port}")]
     Permission {
         /// Device path.
         port: String,
     },
     /// Somebody else holds it.
-    #[error("{port} is in use by another program")]
     Busy {
         /// Device path.
         port: String,
     },
     /// It is not a serial port.
-    #[error("{port} is not a serial port")]
     NotSerial {
         /// Device path.
         port: String,
     },
     /// The device behind the file is not there.
-    #[error("no device answers behind {port}")]
     NoDevice {
         /// Device path.
         port: String,
     },
     /// Anything else.
-    #[error("{port}: {source}")]
     Other {
         /// Device path.
         port: String,
@@ -79,6 +74,18 @@ impl PortError {
             | Self::NotSerial { port }
             | Self::NoDevice { port }
             | Self::Other { port, .. } => port,
+        }
+    }
+
+    /// What is wrong, without the port's name.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Missing { .. } => "there is no such port".into(),
+            Self::Permission { .. } => "this user may not open it".into(),
+            Self::Busy { .. } => "another program uses it".into(),
+            Self::NotSerial { .. } => "it is not a serial port".into(),
+            Self::NoDevice { .. } => "no device answers behind it".into(),
+            Self::Other { source, .. } => source.to_string(),
         }
     }
 
