@@ -1,0 +1,167 @@
+//! The Adam optimiser (Kingma and Ba 2015) on one flat vector of parameters.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernels;
+use crate::policy::PolicyError;
+use crate::state::{StateDict, StateReader};
+use crate::vector::vectorise;
+
+/// Settings of [`Adam`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamConfig {
+    /// Step size.
+    pub learning_rate: f64,
+    /// Decay of the mean of gradients.
+    pub beta1: f64,
+    /// Decay of the mean of squared gradients.
+    pub beta2: f64,
+    /// Keeps the division finite.
+    pub epsilon: f64,
+    /// Decoupled weight decay per step, as a share of the learning rate (AdamW); 0 for none.
+    pub weight_decay: f64,
+    /// Largest Euclidean norm of a gradient, longer ones are shortened to it; 0 for no limit.
+    pub max_gradient_norm: f64,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 3e-4,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            max_gradient_norm: 0.0,
+        }
+    }
+}
+
+impl AdamConfig {
+    /// Says what is wrong with these settings, if anything.
+    pub fn validate(&self, name: &str) -> Result<(), PolicyError> {
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let fault = if !positive(self.learning_rate) {
+            "learning_rate must be above 0"
+        } else if !(0.0..1.0).contains(&self.beta1) || !(0.0..1.0).contains(&self.beta2) {
+            "beta1 and beta2 must be in 0..1"
+        } else if !positive(self.epsilon) {
+            "epsilon must be above 0"
+        } else if ![self.weight_decay, self.max_gradient_norm]
+            .iter()
+            .all(|x| *x == 0.0 || positive(*x))
+        {
+            "weight_decay and max_gradient_norm must not be negative"
+        } else {
+            return Ok(());
+        };
+        Err(PolicyError::Other(format!("{name}: {fault}")))
+    }
+}
+
+/// Adam's memory: running means of gradients and squared gradients.
+#[derive(Clone, Debug)]
+pub(crate) struct Adam {
+    config: AdamConfig,
+    mean: Vec<f32>,
+    square: Vec<f32>,
+    steps: u64,
+}
+
+impl Adam {
+    pub(crate) fn new(config: AdamConfig, parameters: usize) -> Self {
+        Self {
+            config,
+            mean: vec![0.0; parameters],
+            square: vec![0.0; parameters],
+            steps: 0,
+        }
+    }
+
+    /// One step downhill. `gradient` may be shortened in place. Returns its norm before that.
+    pub(crate) fn step(&mut self, parameters: &mut [f32], gradient: &mut [f32]) -> f32 {
+        let norm = kernels::norm(gradient);
+        let limit = self.config.max_gradient_norm as f32;
+        if limit > 0.0 && norm > limit {
+            kernels::scale(gradient, limit / norm);
+        }
+        self.steps += 1;
+        let c = &self.config;
+        let power = self.steps.min(i32::MAX as u64) as i32;
+        // mean / (1 - beta1^t) over sqrt(square / (1 - beta2^t)) + epsilon
+        let rate = (c.learning_rate / (1.0 - c.beta1.powi(power))) as f32;
+        let correction = (1.0 / (1.0 - c.beta2.powi(power)).sqrt()) as f32;
+        let keep = (1.0 - c.learning_rate * c.weight_decay) as f32;
+        let (beta1, beta2) = (c.beta1 as f32, c.beta2 as f32);
+        let (rest1, rest2) = ((1.0 - c.beta1) as f32, (1.0 - c.beta2) as f32);
+        let epsilon = c.epsilon as f32;
+        let (mean, square) = (&mut self.mean, &mut self.square);
+        vectorise(|| {
+            let moments = mean.iter_mut().zip(square.iter_mut());
+            for ((p, &g), (m, v)) in parameters.iter_mut().zip(gradient.iter()).zip(moments) {
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
+                *p = keep * *p - rate * *m / (v.sqrt() * correction + epsilon);
+            }
+        });
+        norm
+    }
+
+    pub(crate) fn save(&self, name: &str, state: &mut StateDict) {
+        state.f32(&format!("{name}.mean"), &[self.mean.len()], &self.mean);
+        state.f32(
+            &format!("{name}.square"),
+            &[self.square.len()],
+            &self.square,
+        );
+        state.u64(&format!("{name}.steps"), &[self.steps]);
+    }
+
+    pub(crate) fn load(&mut self, name: &str, state: &StateReader) -> Result<(), PolicyError> {
+        state.read_f32(&format!("{name}.mean"), &mut self.mean)?;
+        state.read_f32(&format!("{name}.square"), &mut self.square)?;
+        [self.steps] = state.u64(&format!("{name}.steps"))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_steps_match_the_published_formula() {
+        let config = AdamConfig {
+            learning_rate: 0.1,
+            ..AdamConfig::default()
+        };
+        let mut adam = Adam::new(config, 1);
+        let mut parameter = [1.0f32];
+        let (mut m, mut v, mut expected) = (0.0f64, 0.0f64, 1.0f64);
+        for t in 1..=5 {
+            let g = 2.0 * f64::from(parameter[0]);
+            adam.step(&mut parameter, &mut [g as f32]);
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            let (mh, vh) = (m / (1.0 - 0.9f64.powi(t)), v / (1.0 - 0.999f64.powi(t)));
+            expected -= 0.1 * mh / (vh.sqrt() + 1e-8);
+            assert!(
+                (f64::from(parameter[0]) - expected).abs() < 1e-5,
+                "step {t}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_gradient_is_shortened_to_the_limit() {
+        let config = AdamConfig {
+            max_gradient_norm: 1.0,
+            ..AdamConfig::default()
+        };
+        let mut gradient = [3.0, 4.0];
+        let norm = Adam::new(config, 2).step(&mut [0.0, 0.0], &mut gradient);
+        assert_eq!(norm, 5.0);
+        assert!((kernels::norm(&gradient) - 1.0).abs() < 1e-6);
+    }
+}

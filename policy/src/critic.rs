@@ -1,0 +1,282 @@
+//! Twin critics with slowly following targets.
+
+use rand_chacha::ChaCha8Rng;
+
+use crate::adam::Adam;
+use crate::kernels;
+use crate::mlp::{Mlp, Tape};
+use crate::policy::PolicyError;
+use crate::sac::SacConfig;
+use crate::state::{StateDict, StateReader};
+
+/// `Q(observation, action)`, its target network and its optimiser.
+#[derive(Clone, Debug)]
+struct Critic {
+    network: Mlp,
+    target: Mlp,
+    adam: Adam,
+    tape: Tape,
+    gradient: Vec<f32>,
+}
+
+/// Two critics; the smaller of their values counts, against overestimation (Fujimoto, van Hoof and Meger 2018).
+#[derive(Clone, Debug)]
+pub(crate) struct TwinCritics {
+    critics: [Critic; 2],
+    output_gradient: Vec<f32>,
+    input_gradient: Vec<f32>,
+}
+
+/// What an update of the critics says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CriticMetrics {
+    /// Mean of `(Q - y)^2 / 2` over both.
+    pub(crate) loss: f32,
+    /// Mean value of the first critic.
+    pub(crate) value: f32,
+    /// Norm of the first critic's gradient.
+    pub(crate) gradient_norm: f32,
+}
+
+impl TwinCritics {
+    /// Inputs are `[observation, action]` rows.
+    pub(crate) fn new(inputs: usize, config: &SacConfig, rng: &mut ChaCha8Rng) -> Self {
+        let critics = [(); 2].map(|()| {
+            let network = Mlp::new(inputs, &config.hidden, 1, config.critic_norm, rng);
+            Critic {
+                target: network.clone(),
+                adam: Adam::new(config.critic_adam.clone(), network.parameters.len()),
+                tape: Tape::default(),
+                gradient: vec![0.0; network.parameters.len()],
+                network,
+            }
+        });
+        Self {
+            critics,
+            output_gradient: Vec::new(),
+            input_gradient: Vec::new(),
+        }
+    }
+
+    /// `min(Q1, Q2)` of the target networks for `inputs` `[batch, inputs]`, into `values` `[batch]`.
+    pub(crate) fn target_values(&mut self, inputs: &[f32], values: &mut Vec<f32>) {
+        let [first, second] = &mut self.critics;
+        first.target.forward(inputs, &mut first.tape);
+        second.target.forward(inputs, &mut second.tape);
+        minimum(first.tape.output(), second.tape.output(), values);
+    }
+
+    /// `min(Q1, Q2)` of the networks.
+    pub(crate) fn values(&mut self, inputs: &[f32], values: &mut Vec<f32>) {
+        let [first, second] = &mut self.critics;
+        first.network.forward(inputs, &mut first.tape);
+        second.network.forward(inputs, &mut second.tape);
+        minimum(first.tape.output(), second.tape.output(), values);
+    }
+
+    /// One step of both critics towards `targets` `[batch]`: `J = mean (Q - y)^2 / 2`. Nothing moves unless every gradient is
+    /// finite.
+    pub(crate) fn update(
+        &mut self,
+        inputs: &[f32],
+        targets: &[f32],
+        update: u64,
+    ) -> Result<CriticMetrics, PolicyError> {
+        let batch = targets.len() as f32;
+        let mut metrics = CriticMetrics::default();
+        for (index, critic) in self.critics.iter_mut().enumerate() {
+            critic.network.forward(inputs, &mut critic.tape);
+            self.output_gradient.clear();
+            for (value, target) in critic.tape.output().iter().zip(targets) {
+                let error = value - target;
+                metrics.loss += 0.25 * error * error / batch;
+                if index == 0 {
+                    metrics.value += value / batch;
+                }
+                self.output_gradient.push(error / batch);
+            }
+            critic.gradient.fill(0.0);
+            critic.network.backward(
+                &mut critic.tape,
+                &self.output_gradient,
+                Some(&mut critic.gradient),
+                None,
+            );
+            critic
+                .network
+                .check_gradient(&format!("critic{index}"), &critic.gradient, update)?;
+        }
+        for critic in &mut self.critics {
+            let norm = critic
+                .adam
+                .step(&mut critic.network.parameters, &mut critic.gradient);
+            metrics.gradient_norm = metrics.gradient_norm.max(norm);
+        }
+        Ok(metrics)
+    }
+
+    /// After [`TwinCritics::values`]: the gradient of `sum_i weight * min(Q1, Q2)_i` by the actions, the last `dim` inputs, into
+    /// `gradients` `[batch, dim]`.
+    pub(crate) fn action_gradients(&mut self, weight: f32, dim: usize, gradients: &mut Vec<f32>) {
+        let outputs = self
+            .critics
+            .each_ref()
+            .map(|critic| critic.tape.output().to_vec());
+        gradients.clear();
+        gradients.resize(outputs[0].len() * dim, 0.0);
+        for (index, critic) in self.critics.iter_mut().enumerate() {
+            self.output_gradient.clear();
+            // The smaller value passes the gradient on; at a tie the first.
+            self.output_gradient
+                .extend(outputs[0].iter().zip(&outputs[1]).map(|(first, second)| {
+                    let smaller = usize::from(second < first);
+                    if smaller == index { weight } else { 0.0 }
+                }));
+            let inputs = critic.network.inputs();
+            self.input_gradient.resize(outputs[0].len() * inputs, 0.0);
+            critic.network.backward(
+                &mut critic.tape,
+                &self.output_gradient,
+                None,
+                Some(&mut self.input_gradient),
+            );
+            let rows = self.input_gradient.chunks_exact(inputs);
+            for (gradient, row) in gradients.chunks_exact_mut(dim).zip(rows) {
+                for (gradient, by_action) in gradient.iter_mut().zip(&row[inputs - dim..]) {
+                    *gradient += by_action;
+                }
+            }
+        }
+    }
+
+    /// `target <- target + rate (network - target)`.
+    pub(crate) fn follow(&mut self, rate: f32) {
+        for critic in &mut self.critics {
+            kernels::polyak(
+                &mut critic.target.parameters,
+                &critic.network.parameters,
+                rate,
+            );
+        }
+    }
+
+    pub(crate) fn save(&self, state: &mut StateDict) {
+        for (index, critic) in self.critics.iter().enumerate() {
+            critic.network.save(&format!("critic{index}"), state);
+            critic.target.save(&format!("critic{index}.target"), state);
+            critic.adam.save(&format!("critic{index}.adam"), state);
+        }
+    }
+
+    pub(crate) fn load(&mut self, state: &StateReader) -> Result<(), PolicyError> {
+        for (index, critic) in self.critics.iter_mut().enumerate() {
+            critic.network.load(&format!("critic{index}"), state)?;
+            critic
+                .target
+                .load(&format!("critic{index}.target"), state)?;
+            critic.adam.load(&format!("critic{index}.adam"), state)?;
+        }
+        Ok(())
+    }
+}
+
+fn minimum(first: &[f32], second: &[f32], values: &mut Vec<f32>) {
+    values.clear();
+    values.extend(
+        first
+            .iter()
+            .zip(second)
+            .map(|(a, b)| if b < a { *b } else { *a }),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt as _;
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use super::*;
+    use crate::mlp::HiddenNorm;
+
+    #[test]
+    fn action_gradients_agree_with_finite_differences_of_the_smaller_value() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let config = SacConfig {
+            hidden: vec![24, 24],
+            critic_norm: HiddenNorm::Layer,
+            ..SacConfig::default()
+        };
+        let mut critics = TwinCritics::new(5, &config, &mut rng);
+        let inputs: Vec<f32> = (0..9 * 5).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let (mut values, mut gradients) = (Vec::new(), Vec::new());
+        critics.values(&inputs, &mut values);
+        critics.action_gradients(-0.5, 2, &mut gradients);
+        let mut compared = 0;
+        for row in 0..9 {
+            for i in 0..2 {
+                let mut total = |delta: f32| {
+                    let mut moved = inputs.clone();
+                    moved[row * 5 + 3 + i] += delta;
+                    critics.values(&moved, &mut values);
+                    -0.5 * f64::from(values[row])
+                };
+                let (up, here, down) = (total(2e-3), total(0.0), total(-2e-3));
+                // A kink (a rectifier, or the other critic becomes the smaller) has no derivative to compare with.
+                if ((up - here) - (here - down)).abs() < 2e-6 {
+                    compared += 1;
+                    let (expected, found) = ((up - down) / 4e-3, f64::from(gradients[row * 2 + i]));
+                    assert!(
+                        (found - expected).abs() < 2e-3,
+                        "{row} {i}: {found} {expected}"
+                    );
+                }
+            }
+        }
+        assert!(compared >= 9, "{compared}");
+    }
+
+    #[test]
+    fn a_step_goes_towards_the_targets_and_targets_follow_by_their_rate() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let mut critics = TwinCritics::new(
+            3,
+            &SacConfig {
+                hidden: vec![16],
+                ..SacConfig::default()
+            },
+            &mut rng,
+        );
+        let inputs: Vec<f32> = (0..8 * 3).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let before = critics.critics[0].target.parameters.clone();
+        let first = critics.update(&inputs, &[1.0; 8], 0).unwrap().loss;
+        for update in 0..50 {
+            critics.update(&inputs, &[1.0; 8], update).unwrap();
+        }
+        assert!(critics.update(&inputs, &[1.0; 8], 51).unwrap().loss < 0.9 * first);
+        critics.follow(0.25);
+        let critic = &critics.critics[0];
+        for ((b, n), t) in before
+            .iter()
+            .zip(&critic.network.parameters)
+            .zip(&critic.target.parameters)
+        {
+            assert!((b + 0.25 * (n - b) - t).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_no_number_stops_before_anything_moves() {
+        let mut critics =
+            TwinCritics::new(3, &SacConfig::default(), &mut ChaCha8Rng::seed_from_u64(4));
+        let before = critics.critics[1].network.parameters.clone();
+        let error = critics
+            .update(&[0.5; 6], &[0.0, f32::NAN], 7)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("gradient of critic0.") && error.contains("update 7"),
+            "{error}"
+        );
+        assert_eq!(critics.critics[1].network.parameters, before);
+    }
+}
