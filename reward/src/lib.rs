@@ -1,7 +1,18 @@
 //! Features and preferences to reward: models, transforms, combination, evaluation.
 
+pub mod align;
 pub mod eval;
+pub mod matching;
 pub mod model;
+pub mod objective;
+pub mod preference;
+pub mod store;
 pub mod transport;
 
+pub use align::{AlignConfig, AlignReport, Aligned, Alignment, Comparisons};
+pub use matching::{GoalDistance, GoalDistanceConfig, TransportMatch, TransportMatchConfig};
 pub use model::{Clip, Context, RewardError, RewardModel, Signal};
+pub use objective::{PairLoss, PairObjective};
+pub use preference::{Choice, ClipId, Preference, PreferenceStore};
+pub use store::{LoadedReward, RewardDir, StoredReward};
+pub use transport::TransportConfig;

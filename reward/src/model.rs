@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rapport_perception::Features;
+use rapport_perception::{EncoderSpec, Features};
 
 /// A stretch of an episode, as reward models see it.
 #[derive(Clone, Debug, Default)]
@@ -86,6 +86,20 @@ pub enum RewardError {
         /// The encoder to use.
         encoder: String,
     },
+    /// Features of another encoder, of whatever width.
+    #[error(
+        "these features come from {found}, this reward was learned on {expected} (fingerprints {found_print} and {expected_print}); encode with {expected}"
+    )]
+    Encoder {
+        /// Encoder of the features.
+        found: String,
+        /// Encoder that the reward was learned on.
+        expected: String,
+        /// Fingerprint of the one, shortened.
+        found_print: String,
+        /// Fingerprint of the other, shortened.
+        expected_print: String,
+    },
     /// A value that is not a number.
     #[error("{what} at step {step} is not finite")]
     NotFinite {
@@ -114,4 +128,47 @@ pub trait RewardModel: Send {
 
     /// True when step `t`'s reward depends on steps up to `t` only, so that it can be used live.
     fn causal(&self) -> bool;
+}
+
+/// Features that a model can score: some frames, of the encoder's width, all finite.
+pub(crate) fn check_features(
+    features: &Features,
+    encoder: &EncoderSpec,
+) -> Result<(), RewardError> {
+    if features.is_empty() {
+        return Err(RewardError::Other(
+            "the clip has no frames; give one with at least one".into(),
+        ));
+    }
+    if features.dim() != encoder.dim {
+        return Err(RewardError::Width {
+            found: features.dim(),
+            expected: encoder.dim,
+            encoder: encoder.name.clone(),
+        });
+    }
+    match features.as_slice().iter().position(|v| !v.is_finite()) {
+        Some(bad) => Err(RewardError::NotFinite {
+            what: "a feature".into(),
+            step: bad / features.dim(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses features of another encoder than a reward was learned on.
+pub(crate) fn check_encoder(
+    found: &EncoderSpec,
+    expected: &EncoderSpec,
+) -> Result<(), RewardError> {
+    if found.fingerprint == expected.fingerprint && found.dim == expected.dim {
+        return Ok(());
+    }
+    let short = |print: &str| print.chars().take(12).collect();
+    Err(RewardError::Encoder {
+        found: found.name.clone(),
+        expected: expected.name.clone(),
+        found_print: short(&found.fingerprint),
+        expected_print: short(&expected.fingerprint),
+    })
 }

@@ -16,6 +16,7 @@ mod cost;
 mod gradient;
 mod sinkhorn;
 
+pub(crate) use cost::dot;
 pub use cost::{Cost, CostMatrix, NORM_FLOOR, Points};
 pub use sinkhorn::Plan;
 

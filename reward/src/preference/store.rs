@@ -1,0 +1,267 @@
+//! [`PreferenceStore`]: answers in a file, one JSON object per line, each on disk before the next is asked.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::Preference;
+use crate::model::RewardError;
+
+/// An append-only file of [`Preference`]s. A line is synced before [`PreferenceStore::append`] returns; a last line that a
+/// crash tore is ignored and written over.
+#[derive(Debug)]
+pub struct PreferenceStore {
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole lines.
+    length: u64,
+    records: Vec<Preference>,
+}
+
+impl PreferenceStore {
+    /// Opens a store for adding to it, and creates it when there is none. Fails when another process has it open, and when a
+    /// line other than the last is not a preference.
+    pub fn open(path: &Path) -> Result<Self, RewardError> {
+        let fail = |e: std::io::Error| file_error(path, &e);
+        let is_new = !path.exists();
+        if let Some(parent) = parent(path) {
+            std::fs::create_dir_all(parent).map_err(fail)?;
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(RewardError::File {
+                    path: path.display().to_string(),
+                    cause: "another process is adding preferences; close it first".into(),
+                });
+            }
+            Err(TryLockError::Error(e)) => return Err(fail(e)),
+        }
+        if is_new && let Some(parent) = parent(path) {
+            File::open(parent)
+                .and_then(|d| d.sync_all())
+                .map_err(fail)?;
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(fail)?;
+        let (records, whole) = parse(path, &text)?;
+        let mut store = Self {
+            path: path.to_path_buf(),
+            file,
+            length: whole as u64,
+            records,
+        };
+        store.trim().map_err(fail)?;
+        if whole > 0 && text[whole - 1] != b'\n' {
+            store.write(b"\n").map_err(fail)?;
+        }
+        Ok(store)
+    }
+
+    /// The records of a store that is left alone.
+    pub fn read(path: &Path) -> Result<Vec<Preference>, RewardError> {
+        let text = std::fs::read(path).map_err(|e| file_error(path, &e))?;
+        Ok(parse(path, &text)?.0)
+    }
+
+    /// Adds a record. When this returns it is on disk; when it fails, the file holds what it held before.
+    pub fn append(&mut self, record: Preference) -> Result<(), RewardError> {
+        record.validate()?;
+        let mut line = serde_json::to_vec(&record).map_err(|e| RewardError::File {
+            path: self.path.display().to_string(),
+            cause: e.to_string(),
+        })?;
+        line.push(b'\n');
+        if let Err(e) = self.write(&line) {
+            // Take back what was written of the line. If even that fails, the next opening does it.
+            let _ = self.trim();
+            return Err(file_error(&self.path, &e));
+        }
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// All records, oldest first.
+    pub fn records(&self) -> &[Preference] {
+        &self.records
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.length))?;
+        self.file.write_all(bytes)?;
+        self.file.sync_data()?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn trim(&mut self) -> std::io::Result<()> {
+        if self.file.metadata()?.len() != self.length {
+            self.file.set_len(self.length)?;
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
+/// The directory that a path lies in, where it names one.
+fn parent(path: &Path) -> Option<&Path> {
+    path.parent().filter(|p| !p.as_os_str().is_empty())
+}
+
+fn file_error(path: &Path, e: &std::io::Error) -> RewardError {
+    RewardError::File {
+        path: path.display().to_string(),
+        cause: e.to_string(),
+    }
+}
+
+/// The records and the number of bytes that they take. A last line without an end that does not parse is a torn one.
+fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Preference>, usize), RewardError> {
+    let mut records = Vec::new();
+    let mut whole = 0;
+    for (i, line) in text.split_inclusive(|&b| b == b'\n').enumerate() {
+        let ended = line.last() == Some(&b'\n');
+        if !line.trim_ascii().is_empty() {
+            match serde_json::from_slice::<Preference>(line) {
+                Ok(record) => records.push(record),
+                Err(_) if !ended => break,
+                Err(e) => {
+                    return Err(RewardError::File {
+                        path: path.display().to_string(),
+                        cause: format!(
+                            "line {} is not a preference ({e}); correct or remove it",
+                            i + 1
+                        ),
+                    });
+                }
+            }
+        }
+        whole += line.len();
+    }
+    Ok((records, whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preference::{Choice, ClipId};
+
+    fn clip(episode: usize) -> ClipId {
+        ClipId {
+            dataset: "pushes".into(),
+            episode,
+            start: 0,
+            end: 30,
+        }
+    }
+
+    fn pair(better: usize, worse: usize) -> Preference {
+        Preference {
+            choice: Choice::Pair {
+                better: clip(better),
+                worse: clip(worse),
+            },
+            user: "ana".into(),
+            annotator: "terminal".into(),
+            time_ms: 1_700_000_000_000,
+            context: None,
+        }
+    }
+
+    #[test]
+    fn records_come_back_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/prefs.jsonl");
+        let mut store = PreferenceStore::open(&path).unwrap();
+        let triplet = Preference {
+            choice: Choice::Triplet {
+                best: clip(0),
+                middle: clip(1),
+                worst: clip(2),
+            },
+            context: Some("near people".into()),
+            ..pair(0, 1)
+        };
+        let rank = Preference {
+            choice: Choice::Rank {
+                clips: (0..4).map(clip).collect(),
+            },
+            ..pair(0, 1)
+        };
+        for record in [pair(1, 2), triplet, rank] {
+            store.append(record).unwrap();
+        }
+        let records = store.records().to_vec();
+        drop(store);
+        assert_eq!(PreferenceStore::read(&path).unwrap(), records);
+        assert_eq!(PreferenceStore::open(&path).unwrap().records(), records);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_ignored_wherever_it_was_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prefs.jsonl");
+        let mut store = PreferenceStore::open(&path).unwrap();
+        store.append(pair(1, 2)).unwrap();
+        store.append(pair(3, 4)).unwrap();
+        drop(store);
+        let whole = std::fs::read(&path).unwrap();
+        let first = whole.iter().position(|&b| b == b'\n').unwrap() + 1;
+        for cut in first..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let survivors = PreferenceStore::read(&path).unwrap().len();
+            // Only the newline missing: the record itself is whole.
+            assert_eq!(survivors, if cut + 1 == whole.len() { 2 } else { 1 });
+            let mut store = PreferenceStore::open(&path).unwrap();
+            store.append(pair(5, 6)).unwrap();
+            drop(store);
+            let records = PreferenceStore::read(&path).unwrap();
+            assert_eq!(records.len(), survivors + 1);
+            assert_eq!(records.last(), Some(&pair(5, 6)));
+        }
+    }
+
+    #[test]
+    fn a_bad_line_in_the_middle_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prefs.jsonl");
+        let line = serde_json::to_string(&pair(1, 2)).unwrap();
+        std::fs::write(&path, format!("{line}\nnonsense\n{line}\n")).unwrap();
+        let message = PreferenceStore::open(&path).unwrap_err().to_string();
+        assert!(message.contains("line 2"), "{message}");
+    }
+
+    #[test]
+    fn a_second_writer_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prefs.jsonl");
+        let _first = PreferenceStore::open(&path).unwrap();
+        let message = PreferenceStore::open(&path).unwrap_err().to_string();
+        assert!(message.contains("another process"), "{message}");
+    }
+
+    #[test]
+    fn senseless_records_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = PreferenceStore::open(&dir.path().join("prefs.jsonl")).unwrap();
+        assert!(store.append(pair(1, 1)).is_err());
+        let mut empty = pair(1, 2);
+        if let Choice::Pair { better, .. } = &mut empty.choice {
+            better.end = better.start;
+        }
+        assert!(store.append(empty).is_err());
+        assert!(store.records().is_empty());
+    }
+}
