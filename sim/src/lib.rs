@@ -2,6 +2,7 @@
 
 pub mod arm;
 pub mod arm_mjcf;
+pub mod camera;
 pub mod clock;
 pub mod env;
 pub mod render;
@@ -10,6 +11,7 @@ pub mod tasks;
 pub mod world;
 
 pub use arm::SimArm;
+pub use camera::SimCamera;
 pub use clock::{Pace, RealTime, SimClock};
 pub use env::{Env, EnvConfig, EnvError, Observation, Step};
 pub use scene::{Scene, SceneConfig, SceneError};

@@ -256,7 +256,7 @@ fn mjcf(config: &SceneConfig) -> String {
     let cube = config.cube.as_ref().map(cube).unwrap_or_default();
     let target = config.target.map(target).unwrap_or_default();
     let timestep = config.timestep_s;
-    let front = camera("front", [0.50, 0.02, 0.20], [0.20, 0.02, 0.035], 46.0);
+    let front = camera("front", [0.57, 0.0, 0.24], [0.20, 0.0, 0.075], 48.0);
     let top = camera("top", [0.2201, 0.0, 0.62], [0.22, 0.0, 0.0], 42.0);
     format!(
         r#"<mujoco model="so101">
