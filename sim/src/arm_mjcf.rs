@@ -146,7 +146,7 @@ const FINGER: f64 = 0.007;
 /// Thickness of a pad, m.
 const PAD_THICKNESS: f64 = 0.002;
 /// Half the width of a finger, m.
-const FINGER_HALF_WIDTH: f64 = 0.012;
+const FINGER_HALF_WIDTH: f64 = 0.014;
 /// How far the fingertips reach beyond the tool frame, m.
 const BEYOND_TOOL: f64 = 0.006;
 /// Length of the flat part of the moving finger, m.

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod env;
 pub mod render;
 pub mod scene;
+pub mod script;
 pub mod tasks;
 pub mod world;
 
@@ -15,5 +16,6 @@ pub use camera::SimCamera;
 pub use clock::{Pace, RealTime, SimClock};
 pub use env::{Env, EnvConfig, EnvError, Observation, Step};
 pub use scene::{Scene, SceneConfig, SceneError};
+pub use script::{Script, ScriptConfig, ScriptedTeleop};
 pub use tasks::{Task, UnknownTask};
 pub use world::{ObjectState, Reading, ServoState, Snapshot, Torque, World, WorldError};

@@ -12,11 +12,19 @@ use rapport_robot::inverse::{InverseConfig, InverseError, Orientation, ToolTarge
 use rapport_robot::so101;
 
 use crate::scene::SceneConfig;
+use crate::script::Operator;
 use crate::world::{Reading, World, WorldError};
 
+mod lift;
 mod push;
+mod reach;
 
+pub use lift::Lift;
+pub(crate) use lift::cube;
 pub use push::Push;
+pub(crate) use push::cube_in_plane;
+pub use reach::Reach;
+pub(crate) use reach::ball;
 
 /// One component of a task's environment state.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +37,14 @@ pub struct Feature {
     pub scale: f64,
 }
 
+const fn feature(name: &'static str, middle: f64, scale: f64) -> Feature {
+    Feature {
+        name,
+        middle,
+        scale,
+    }
+}
+
 /// A task. It keeps nothing itself: all that changes is in the world.
 pub trait Task: Send + Sync {
     /// Name on the command line and in datasets.
@@ -39,6 +55,9 @@ pub trait Task: Send + Sync {
 
     /// What lies on the table.
     fn scene(&self) -> SceneConfig;
+
+    /// Somebody who can do the task.
+    fn operator(&self) -> Box<dyn Operator>;
 
     /// What an action means.
     fn action_space(&self) -> ActionSpace;
@@ -85,7 +104,7 @@ pub struct UnknownTask {
 
 /// Every task.
 pub fn all() -> Vec<Arc<dyn Task>> {
-    vec![Arc::new(Push)]
+    vec![Arc::new(Reach), Arc::new(Push), Arc::new(Lift)]
 }
 
 /// The task with this name.
@@ -155,7 +174,9 @@ mod tests {
         let message = by_name("so101-juggle").err().map(|e| e.to_string());
         assert_eq!(
             message.as_deref(),
-            Some("there is no task \"so101-juggle\"; the tasks are so101-push")
+            Some(
+                "there is no task \"so101-juggle\"; the tasks are so101-reach, so101-push, so101-lift"
+            )
         );
     }
 

@@ -7,8 +7,9 @@ use nalgebra::{Vector2, Vector3};
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionSpace, ToolAxis, ToolDelta, ToolOrientation};
 
-use super::{Feature, Task, joints_over, within};
+use super::{Feature, Task, feature, joints_over, within};
 use crate::scene::{CubeConfig, SceneConfig, TargetConfig};
+use crate::script::{Operator, PushOperator};
 use crate::world::{Reading, World, WorldError};
 
 /// The cube starts anywhere in a field before the arm, turned a little; the disc always lies to the arm's left. The closed
@@ -67,7 +68,7 @@ impl Push {
 }
 
 /// Centre of the cube in the plane, m; the middle of the field where a scene has no cube.
-fn cube_in_plane(reading: &Reading) -> Vector2<f64> {
+pub(crate) fn cube_in_plane(reading: &Reading) -> Vector2<f64> {
     reading
         .cube
         .map_or(Vector2::new(0.22, 0.0), |cube| cube.position().xy())
@@ -90,6 +91,10 @@ impl Task for Push {
             }),
             ..SceneConfig::default()
         }
+    }
+
+    fn operator(&self) -> Box<dyn Operator> {
+        Box::<PushOperator>::default()
     }
 
     fn action_space(&self) -> ActionSpace {
@@ -135,13 +140,6 @@ impl Task for Push {
     }
 
     fn features(&self) -> &'static [Feature] {
-        const fn feature(name: &'static str, middle: f64, scale: f64) -> Feature {
-            Feature {
-                name,
-                middle,
-                scale,
-            }
-        }
         const {
             &[
                 feature("cube_x", 0.22, 0.08),
