@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use image::RgbImage;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionError, ActionMapper};
-use rapport_robot::so101;
+use rapport_robot::{Camera as _, CameraError, so101};
 use serde::{Deserialize, Serialize};
 
+use crate::camera::SimCamera;
+use crate::render::{Backend, Quality, RenderError};
 use crate::scene::{Scene, SceneError};
 use crate::tasks::{self, Task, UnknownTask};
 use crate::world::{Reading, World, WorldError};
@@ -25,6 +28,14 @@ pub struct EnvConfig {
     pub settle_s: f64,
     /// Policy steps of an episode. None: what the task says.
     pub max_steps: Option<usize>,
+    /// Width of the pictures, pixels.
+    pub image_width: u32,
+    /// Height of the pictures, pixels.
+    pub image_height: u32,
+    /// What draws the pictures.
+    pub renderer: Backend,
+    /// How well they are drawn.
+    pub quality: Quality,
 }
 
 impl Default for EnvConfig {
@@ -34,6 +45,10 @@ impl Default for EnvConfig {
             control_hz: 50.0,
             settle_s: 0.3,
             max_steps: None,
+            image_width: 112,
+            image_height: 112,
+            renderer: Backend::default(),
+            quality: Quality::default(),
         }
     }
 }
@@ -53,6 +68,12 @@ pub enum EnvError {
     /// The action does not fit the task.
     #[error(transparent)]
     Action(#[from] ActionError),
+    /// There is no picture.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// A camera failed.
+    #[error(transparent)]
+    Camera(#[from] CameraError),
     /// A number of the configuration cannot be used.
     #[error("environment: {0}")]
     Config(String),
@@ -108,6 +129,7 @@ pub struct Env {
     config: EnvConfig,
     world: World,
     mapper: ActionMapper,
+    cameras: Vec<SimCamera>,
     goal: Vec<f64>,
     step: usize,
 }
@@ -162,6 +184,7 @@ impl Env {
             config,
             world,
             mapper,
+            cameras: Vec::new(),
             goal: Vec::new(),
             step: 0,
         })
@@ -262,6 +285,34 @@ impl Env {
             terminated: false,
             truncated: self.step >= self.max_steps(),
         })
+    }
+
+    /// What a camera sees now, one of [`CAMERAS`](crate::scene::CAMERAS).
+    ///
+    /// Errors: [`EnvError::Render`] for a camera that does not exist or a renderer that is not there.
+    pub fn render(&mut self, camera: &str) -> Result<RgbImage, EnvError> {
+        let known = self.cameras.iter().position(|open| open.name() == camera);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                self.cameras.push(self.open_camera(camera)?);
+                self.cameras.len() - 1
+            }
+        };
+        Ok(self.cameras[index].capture()?.image)
+    }
+
+    /// A camera of this world, with the size and quality of the configuration.
+    ///
+    /// Errors: [`EnvError::Render`].
+    pub fn open_camera(&self, camera: &str) -> Result<SimCamera, EnvError> {
+        Ok(SimCamera::new(
+            self.world.clone(),
+            camera,
+            (self.config.image_width, self.config.image_height),
+            self.config.renderer,
+            self.config.quality,
+        )?)
     }
 
     /// What can be measured now, in units.

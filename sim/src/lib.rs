@@ -9,6 +9,7 @@ pub mod render;
 pub mod scene;
 pub mod script;
 pub mod tasks;
+pub mod vec_env;
 pub mod world;
 
 pub use arm::SimArm;
@@ -18,4 +19,5 @@ pub use env::{Env, EnvConfig, EnvError, Observation, Step};
 pub use scene::{Scene, SceneConfig, SceneError};
 pub use script::{Script, ScriptConfig, ScriptedTeleop};
 pub use tasks::{Task, UnknownTask};
+pub use vec_env::{Batch, VecEnv};
 pub use world::{ObjectState, Reading, ServoState, Snapshot, Torque, World, WorldError};
