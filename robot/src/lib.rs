@@ -9,13 +9,17 @@ pub mod calibration;
 pub mod camera;
 pub mod clock;
 pub mod feetech;
+pub mod guard;
 pub mod inverse;
 pub mod kinematics;
 pub mod so101;
 pub mod teleop;
+#[cfg(test)]
+mod testing;
 
 pub use action::{ActionError, ActionMapper, ActionSpace, ToolAxis, ToolDelta};
 pub use arm::{Arm, ArmError, ArmSpec, ArmState, CheckedGoal, JointKind, JointSpec};
 pub use camera::{Camera, CameraError, Frame};
 pub use clock::{Clock, SystemClock};
+pub use guard::{Guard, GuardConfig, GuardError, GuardReport, GuardState, Reason};
 pub use teleop::{TeleopError, TeleopEvent, Teleoperator};
