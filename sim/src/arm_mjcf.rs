@@ -171,7 +171,7 @@ fn gripper(xml: &mut String, tool: &Link) {
         r#"<geom class="shell" name="fixed_finger" type="box" pos="{finger_x} 0 {middle}" size="{} {FINGER_HALF_WIDTH} {half}" mass="0.009"/>
 <geom class="pad" name="fixed_pad" pos="{pad_x} 0 {}" size="{} {FINGER_HALF_WIDTH} {pad_half}"/>
 <site name="{TOOL_SITE}" {} size="0.003" rgba="0 0 0 0"/>
-<camera name="wrist" pos="-0.07 0 -0.01" xyaxes="0 -1 0 0.848 0 0.530" fovy="75"/>"#,
+<camera name="wrist" pos="0.005 -0.07 -0.02" xyaxes="1 0 0 0 0.740 0.673" fovy="75"/>"#,
         0.5 * FINGER,
         tip + pad_half,
         0.5 * PAD_THICKNESS,
