@@ -20,6 +20,53 @@ pub(super) struct Mask([u32; LANES]);
 /// A vector per lane.
 pub(super) type F3 = [F; 3];
 
+/// The array of an expression for `i` = 0, 1, 2. Unlike `[0, 1, 2].map(...)` it has no closure, which would be compiled for
+/// the baseline instruction set instead of the enclosing function's.
+macro_rules! three {
+    (|$i:ident| $e:expr) => {{
+        let first = {
+            let $i = 0usize;
+            $e
+        };
+        let second = {
+            let $i = 1usize;
+            $e
+        };
+        let third = {
+            let $i = 2usize;
+            $e
+        };
+        [first, second, third]
+    }};
+}
+pub(super) use three;
+
+/// A function compiled twice: for the baseline processor and for one with wider vectors, chosen when it is called. Everything
+/// hot in its body must be inlined into it. Both give the same results.
+macro_rules! vectorised {
+    ($(#[$attribute:meta])* $vis:vis fn $name:ident $([$kind:ident: $bound:path])? ($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+        $(#[$attribute])*
+        #[inline(never)]
+        $vis fn $name $(<$kind: $bound>)? ($($argument: $type),*) {
+            #[inline(always)]
+            fn portable $(<$kind: $bound>)? ($($argument: $type),*) $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn wide $(<$kind: $bound>)? ($($argument: $type),*) {
+                    portable($($argument),*)
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor was just asked.
+                    return unsafe { wide($($argument),*) };
+                }
+            }
+            portable($($argument),*)
+        }
+    };
+}
+pub(super) use vectorised;
+
 macro_rules! each {
     (|$i:ident| $e:expr) => {{
         let mut out = [0.0f32; LANES];
@@ -72,6 +119,9 @@ impl Neg for F {
 }
 
 impl F {
+    /// Zero in every lane.
+    pub(super) const ZERO: F = F([0.0; LANES]);
+
     /// The same number in every lane.
     #[inline(always)]
     pub(super) fn splat(value: f32) -> F {
@@ -114,6 +164,26 @@ impl F {
     #[inline(always)]
     pub(super) fn sqrt(self) -> F {
         each!(|i| self.0[i].sqrt())
+    }
+
+    /// The largest integer that is not above.
+    #[inline(always)]
+    pub(super) fn floor(self) -> F {
+        each!(|i| self.0[i].floor())
+    }
+
+    /// The lanes, which must be within 0..2^31, cut to integers.
+    ///
+    /// # Safety
+    /// No lane may be outside that range or NaN.
+    #[inline(always)]
+    pub(super) unsafe fn to_words(self) -> [u32; LANES] {
+        let mut out = [0; LANES];
+        for (out, x) in out.iter_mut().zip(self.0) {
+            // SAFETY: by the contract of this function.
+            *out = unsafe { x.to_int_unchecked::<i32>() } as u32;
+        }
+        out
     }
 
     /// Magnitude.
@@ -183,6 +253,9 @@ impl F {
 }
 
 impl Mask {
+    /// False in every lane.
+    pub(super) const NONE: Mask = Mask([0; LANES]);
+
     /// True in every lane below `count`.
     #[inline(always)]
     pub(super) fn first(count: usize) -> Mask {
@@ -216,10 +289,10 @@ impl Mask {
         all != 0
     }
 
-    /// True in lane `i`.
+    /// The first lane that is true; 0 if none is.
     #[inline(always)]
-    pub(super) fn lane(self, i: usize) -> bool {
-        self.0[i] != 0
+    pub(super) fn first_lane(self) -> usize {
+        self.0.iter().position(|&lane| lane != 0).unwrap_or(0)
     }
 }
 

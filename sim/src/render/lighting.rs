@@ -3,7 +3,7 @@
 use mujoco_rs::mujoco_c::mjtLightType;
 use mujoco_rs::wrappers::mj_visualization::{MjvGeom, MjvLight};
 
-use super::lanes::{F, F3, dot, dot1, unit};
+use super::lanes::{F, F3, dot, dot1, three, unit};
 use super::view::{Local, Vec3, View};
 
 /// How a surface answers to light.
@@ -101,9 +101,9 @@ impl<'a> Lighting<'a> {
         let mut highlight = [F::splat(0.0); 3];
         for light in self.lights {
             let (towards, mut strength) = if light.directional {
-                (light.direction.map(|x| F::splat(-x)), F::splat(1.0))
+                (three!(|i| F::splat(-light.direction[i])), F::splat(1.0))
             } else {
-                let way = [0, 1, 2].map(|i| F::splat(light.position[i]) - p[i]);
+                let way = three!(|i| F::splat(light.position[i]) - p[i]);
                 let [constant, linear, quadratic] = light.attenuation;
                 let strength = if linear == 0.0 && quadratic == 0.0 {
                     F::splat(1.0 / constant)
@@ -120,17 +120,16 @@ impl<'a> Lighting<'a> {
             }
             let facing = dot(n, towards).max(F::splat(0.0));
             let lit = facing * strength;
-            base =
-                [0, 1, 2].map(|i| base[i] + strength * light.ambient[i] + lit * light.diffuse[i]);
+            base = three!(|i| base[i] + strength * light.ambient[i] + lit * light.diffuse[i]);
             if material.specular > 0.0 {
-                let half = unit([0, 1, 2].map(|i| towards[i] + self.to_viewer[i]));
+                let half = unit(three!(|i| towards[i] + self.to_viewer[i]));
                 let gloss = dot(n, half).max(F::splat(0.0)).powi(material.shininess)
                     * strength
                     * material.specular;
                 let gloss = F::splat(0.0).lt(facing).select(gloss, F::splat(0.0));
-                highlight = [0, 1, 2].map(|i| highlight[i] + gloss * light.specular[i]);
+                highlight = three!(|i| highlight[i] + gloss * light.specular[i]);
             }
         }
-        [0, 1, 2].map(|i| (base[i] * material.colour[i] + highlight[i]).min(F::splat(1.0)))
+        three!(|i| (base[i] * material.colour[i] + highlight[i]).min(F::splat(1.0)))
     }
 }

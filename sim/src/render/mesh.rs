@@ -1,11 +1,13 @@
 //! Triangle meshes of the model: loading, clipping at the near plane, and filling.
 
+use std::collections::HashMap;
+
 use mujoco_rs::wrappers::mj_model::MjModel;
 
 use super::frame::Frame;
-use super::lanes::{F, LANES, Mask};
+use super::lanes::{F, LANES, Mask, three};
 use super::paint::Paint;
-use super::view::{Vec3, View};
+use super::view::{Vec3, View, cross, dot, sub, unit};
 
 /// A mesh with one normal per vertex (vertices with several normals are repeated).
 #[derive(Clone, Debug, Default)]
@@ -17,40 +19,54 @@ pub(super) struct Mesh {
     pub(super) bounds: [Vec3; 2],
 }
 
+/// A vertex normal further than this (as a cosine) from the normal of a face does not belong to it: it comes from the other side of
+/// an edge. OpenGL pictures of MuJoCo draw the line in the same place.
+const SHARP: f32 = 0.8;
+
 impl Mesh {
-    /// Every mesh of `model`, with the normals that MuJoCo made.
+    /// Every mesh of `model`, with the normals that MuJoCo made, and normals of the faces at sharp edges.
     pub(super) fn all(model: &MjModel) -> Vec<Mesh> {
-        let count = model.nmesh() as usize;
-        let vertices = model.mesh_vert();
-        let normals = model.mesh_normal();
-        (0..count)
-            .map(|id| {
-                let (vertex, normal) = (
-                    model.mesh_vertadr()[id] as usize,
-                    model.mesh_normaladr()[id] as usize,
-                );
-                let (face, faces) = (
-                    model.mesh_faceadr()[id] as usize,
-                    model.mesh_facenum()[id] as usize,
-                );
-                let mut mesh = Mesh::default();
-                let mut known = std::collections::HashMap::new();
-                let corners = model.mesh_face()[face..face + faces]
-                    .iter()
-                    .zip(&model.mesh_facenormal()[face..face + faces]);
-                for (v, n) in corners {
-                    mesh.triangles.push(std::array::from_fn(|i| {
-                        *known.entry((v[i], n[i])).or_insert_with(|| {
-                            mesh.positions.push(vertices[vertex + v[i] as usize]);
-                            mesh.normals.push(normals[normal + n[i] as usize]);
-                            mesh.positions.len() as u32 - 1
-                        })
-                    }));
-                }
-                mesh.measure();
-                mesh
-            })
+        (0..model.nmesh() as usize)
+            .map(|id| Mesh::of(model, id))
             .collect()
+    }
+
+    fn of(model: &MjModel, id: usize) -> Mesh {
+        let vertices = &model.mesh_vert()[model.mesh_vertadr()[id] as usize..];
+        let normals = &model.mesh_normal()[model.mesh_normaladr()[id] as usize..];
+        let first = model.mesh_faceadr()[id] as usize;
+        let faces = first..first + model.mesh_facenum()[id] as usize;
+        let mut mesh = Mesh::default();
+        let mut known = HashMap::new();
+        for (corners, smooth) in model.mesh_face()[faces.clone()]
+            .iter()
+            .zip(&model.mesh_facenormal()[faces])
+        {
+            let [a, b, c] = corners.map(|v| vertices[v as usize]);
+            let across = cross(sub(b, a), sub(c, a));
+            if dot(across, across) == 0.0 {
+                continue;
+            }
+            let flat = unit(across);
+            mesh.triangles.push(std::array::from_fn(|i| {
+                let position = vertices[corners[i] as usize];
+                let vertex = normals[smooth[i] as usize];
+                let normal = if dot(vertex, flat) < SHARP {
+                    flat
+                } else {
+                    vertex
+                };
+                *known
+                    .entry((corners[i], normal.map(f32::to_bits)))
+                    .or_insert_with(|| {
+                        mesh.positions.push(position);
+                        mesh.normals.push(normal);
+                        mesh.positions.len() as u32 - 1
+                    })
+            }));
+        }
+        mesh.measure();
+        mesh
     }
 
     /// Sets `bounds` from the positions.
@@ -174,7 +190,7 @@ pub(super) fn fill(frame: &mut Frame, view: &View, corners: [Vertex; 3], paint: 
                 let old = F::load(&frame.depth[index..]);
                 let visible = inside & t.lt(old);
                 if visible.any() {
-                    let rgb = colour.map(|f| at(f, x, y) * t);
+                    let rgb = three!(|c| at(colour[c], x, y) * t);
                     paint.store(frame, index, visible, t, rgb);
                 }
             }

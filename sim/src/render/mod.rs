@@ -1,11 +1,13 @@
 //! Camera pictures of a MuJoCo world.
 //!
 //! There are two back ends behind [`Renderer`]. The CPU rasteriser ([`CpuRenderer`]) needs no graphics
-//! library, scales with threads and gives the same bytes on every machine. The OpenGL one is MuJoCo's own
+//! library, scales with threads and gives the same bytes on every machine. The OpenGL one ([`GlRenderer`]) is MuJoCo's own
 //! renderer on a screenless EGL context; on a machine without a GPU it is several times slower than the rasteriser.
 
+mod egl;
 mod footprint;
 mod frame;
+mod gl;
 mod lanes;
 mod lighting;
 mod mesh;
@@ -23,6 +25,7 @@ use mujoco_rs::wrappers::mj_model::{MjModel, MjtObjBase};
 use mujoco_rs::wrappers::mj_visualization::MjvScene;
 use serde::{Deserialize, Serialize};
 
+pub use gl::GlRenderer;
 pub use raster::CpuRenderer;
 
 /// Something that takes pictures of a world through the cameras of its model.
@@ -130,12 +133,19 @@ pub fn open(
     width: u32,
     height: u32,
 ) -> Result<Box<dyn Renderer>, RenderError> {
-    if backend == Backend::Gl {
-        return Err(RenderError::Gl(
-            "this version has no OpenGL back end yet".to_owned(),
-        ));
+    let cpu =
+        || Ok(Box::new(CpuRenderer::new(model, quality, width, height)?) as Box<dyn Renderer>);
+    match backend {
+        Backend::Cpu => cpu(),
+        Backend::Gl => Ok(Box::new(GlRenderer::new(model, quality, width, height)?)),
+        Backend::Auto if egl::lists_gpu() => match GlRenderer::new(model, quality, width, height) {
+            Ok(gl) if !gl.is_software() => Ok(Box::new(gl)),
+            // A GPU that gives no context is no reason to have no pictures.
+            Ok(_) | Err(RenderError::Gl(_)) => cpu(),
+            Err(error) => Err(error),
+        },
+        Backend::Auto => cpu(),
     }
-    Ok(Box::new(CpuRenderer::new(model, quality, width, height)?))
 }
 
 /// Number of the camera called `name`.

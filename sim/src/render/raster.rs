@@ -46,11 +46,18 @@ struct Assets {
 
 #[derive(Debug, Default)]
 struct Scratch {
-    order: Vec<(f32, usize)>,
+    order: Vec<((u8, f32), Step)>,
     world_lights: Vec<Light>,
     local_lights: Vec<Light>,
     footprint: Footprint,
     mesh: MeshScratch,
+}
+
+/// One step of painting a picture.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Geom(usize),
+    Sky,
 }
 
 impl CpuRenderer {
@@ -113,7 +120,6 @@ impl CpuRenderer {
     }
 
     /// Paints the scene into the frame.
-    #[inline(always)]
     fn draw(&mut self, view: &View) {
         let CpuRenderer {
             scene,
@@ -143,46 +149,46 @@ impl CpuRenderer {
         world_lights.extend(scene.lights().iter().map(Light::of));
         frame.clear();
 
-        // Opaque geoms from near to far, so that most of what is hidden is never lit; planes, the widest, last.
+        // Opaque geoms from near to far, so that most of what is hidden is never lit; planes, the widest, last. Then the
+        // sky, then transparent geoms from far to near.
         order.clear();
         for (index, geom) in geoms.iter().enumerate() {
             let way = super::view::sub(geom.pos, view.eye);
             let distance = super::view::dot(way, way);
-            let plane = geom.type_ == MjtGeom::mjGEOM_PLANE as i32;
-            order.push((if plane { f32::MAX } else { distance }, index));
+            let key = match geom.rgba[3] {
+                alpha if alpha >= 1.0 && geom.type_ == MjtGeom::mjGEOM_PLANE as i32 => {
+                    (1, distance)
+                }
+                alpha if alpha >= 1.0 => (0, distance),
+                alpha if alpha > 0.0 => (3, -distance),
+                _ => continue,
+            };
+            order.push((key, Step::Geom(index)));
         }
-        order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let mut draw = |frame: &mut Frame, index: usize| {
-            draw_geom(
-                frame,
-                view,
-                &geoms[index],
-                index,
-                assets,
-                world_lights,
-                local_lights,
-                footprint,
-                mesh,
-            );
-        };
-        for &(_, index) in order.iter().filter(|(_, i)| geoms[*i].rgba[3] >= 1.0) {
-            draw(frame, index);
+        order.push(((2, 0.0), Step::Sky));
+        order.sort_by(|(a, _), (b, _)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        for (_, step) in order.iter() {
+            match *step {
+                Step::Sky => {
+                    if let Some(sky) = &assets.textures.sky {
+                        paint::backdrop(frame, view, sky);
+                    }
+                }
+                Step::Geom(index) => {
+                    let lights = (&world_lights[..], &mut *local_lights);
+                    draw_geom(
+                        frame,
+                        view,
+                        &geoms[index],
+                        index,
+                        assets,
+                        lights,
+                        footprint,
+                        mesh,
+                    );
+                }
+            }
         }
-        draw_sky(frame, view, &assets.textures);
-        for &(_, index) in order
-            .iter()
-            .rev()
-            .filter(|(_, i)| geoms[*i].rgba[3] < 1.0 && geoms[*i].rgba[3] > 0.0)
-        {
-            draw(frame, index);
-        }
-    }
-
-    /// [`CpuRenderer::draw`] compiled for wider vectors. The results are the same.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn draw_avx2(&mut self, view: &View) {
-        self.draw(view);
     }
 }
 
@@ -210,16 +216,7 @@ impl Renderer for CpuRenderer {
         }
         let view = View::new(&middle, self.frame.width, self.frame.height);
 
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor was just asked.
-            unsafe { self.draw_avx2(&view) };
-        } else {
-            self.draw(&view);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
         self.draw(&view);
-
         let (width, height) = (
             (self.frame.width / self.factor) as u32,
             (self.frame.height / self.factor) as u32,
@@ -242,15 +239,13 @@ impl Renderer for CpuRenderer {
 
 /// Paints one geom of the scene.
 #[allow(clippy::too_many_arguments)]
-#[inline(always)]
 fn draw_geom(
     frame: &mut Frame,
     view: &View,
     geom: &MjvGeom,
     index: usize,
     assets: &Assets,
-    world_lights: &[Light],
-    local_lights: &mut Vec<Light>,
+    (world_lights, local_lights): (&[Light], &mut Vec<Light>),
     footprint: &mut Footprint,
     mesh_scratch: &mut MeshScratch,
 ) {
@@ -350,22 +345,4 @@ fn plane_decal<'a>(geom: &MjvGeom, assets: &'a Assets) -> Option<Decal<'a>> {
         scale,
         shift: [-0.5, -0.5],
     })
-}
-
-/// Fills what is still empty with the skybox.
-#[inline(always)]
-fn draw_sky(frame: &mut Frame, view: &View, textures: &Textures) {
-    let Some(sky) = &textures.sky else { return };
-    for row in 0..frame.height {
-        let y = row as f32 + 0.5;
-        for column in 0..frame.width {
-            let index = row * frame.stride + column;
-            if frame.depth[index] == f32::INFINITY {
-                let [r, g, b] = sky
-                    .sample(view.ray(column as f32 + 0.5, y))
-                    .map(|c| (c * 255.0 + 0.5) as u32);
-                frame.colour[index] = r | g << 8 | b << 16;
-            }
-        }
-    }
 }

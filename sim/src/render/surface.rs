@@ -3,7 +3,7 @@
 //! Curved primitives are cast, not triangulated: at camera-image sizes one exact intersection per sample costs less
 //! than setting up the triangles that would approximate it, outlines are exact, and clipping at the near plane is a comparison.
 
-use super::lanes::{F, F3, Mask, dot};
+use super::lanes::{F, F3, LANES, Mask, dot, three, unit};
 use super::view::Vec3;
 
 /// Where the rays enter a surface.
@@ -76,7 +76,7 @@ impl Surface for Ellipsoid {
     #[inline(always)]
     fn hit(&self, eye: Vec3, d: F3, near: f32) -> Hit {
         let inverse = self.0.map(|r| 1.0 / r);
-        let o = [0, 1, 2].map(|i| F::splat(eye[i] * inverse[i]));
+        let o = three!(|i| F::splat(eye[i] * inverse[i]));
         let d = [d[0] * inverse[0], d[1] * inverse[1], d[2] * inverse[2]];
         let (mask, t) = enter_unit_sphere(o, d);
         Hit {
@@ -89,7 +89,7 @@ impl Surface for Ellipsoid {
     #[inline(always)]
     fn normal(&self, p: F3, _part: F) -> F3 {
         let k = self.0.map(|r| 1.0 / (r * r));
-        super::lanes::unit([p[0] * k[0], p[1] * k[1], p[2] * k[2]])
+        unit([p[0] * k[0], p[1] * k[1], p[2] * k[2]])
     }
 }
 
@@ -108,11 +108,7 @@ impl Surface for Cylinder {
         // At most one cap faces the eye, and only when the eye is beyond it.
         let cap = (F::splat(h.copysign(eye[2])) - F::splat(eye[2])) / d[2];
         let (x, y) = (cap * d[0] + eye[0], cap * d[1] + eye[1]);
-        let beyond = Mask::first(if eye[2].abs() > h {
-            super::lanes::LANES
-        } else {
-            0
-        });
+        let beyond = Mask::first(if eye[2].abs() > h { LANES } else { 0 });
         let cap_hit = beyond & (x * x + y * y).le(F::splat(r * r)) & F::splat(near).le(cap);
         Hit {
             mask: side_hit | cap_hit,
@@ -201,7 +197,7 @@ impl Surface for Cuboid {
 
     #[inline(always)]
     fn normal(&self, p: F3, part: F) -> F3 {
-        [0, 1, 2].map(|i| {
+        three!(|i| {
             part.eq(F::splat(i as f32))
                 .select(p[i].sign_of(F::splat(1.0)), F::splat(0.0))
         })
@@ -219,7 +215,7 @@ impl Surface for Plane {
         let half = self.half_size();
         let t = F::splat(-eye[2]) / d[2];
         let (x, y) = (t * d[0] + eye[0], t * d[1] + eye[1]);
-        let above = Mask::first(if eye[2] > 0.0 { super::lanes::LANES } else { 0 });
+        let above = Mask::first(if eye[2] > 0.0 { LANES } else { 0 });
         Hit {
             mask: above
                 & F::splat(near).le(t)

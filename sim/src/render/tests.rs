@@ -6,7 +6,7 @@ use image::RgbImage;
 use mujoco_rs::wrappers::mj_data::MjData;
 use mujoco_rs::wrappers::mj_model::MjModel;
 
-use super::{CpuRenderer, Quality, RenderError, Renderer, camera_index};
+use super::{CpuRenderer, GlRenderer, Quality, RenderError, Renderer, camera_index};
 
 type World = MjData<Arc<MjModel>>;
 
@@ -120,4 +120,255 @@ fn wrong_sizes_and_cameras_are_errors() {
         Err(RenderError::NoCameraNamed { .. })
     ));
     assert_eq!(camera_index(world.model(), "eye").ok(), Some(0));
+}
+
+/// Centroid of the pixels that show geom `id`, in pixels from the top left corner, and their number.
+fn centroid(segmentation: &[i32], width: usize, id: i32) -> ([f64; 2], usize) {
+    let mut sum = [0.0; 2];
+    let mut count = 0;
+    for (index, _) in segmentation
+        .iter()
+        .enumerate()
+        .filter(|(_, seen)| **seen == id)
+    {
+        sum[0] += (index % width) as f64 + 0.5;
+        sum[1] += (index / width) as f64 + 0.5;
+        count += 1;
+    }
+    (sum.map(|s| s / count as f64), count)
+}
+
+#[test]
+fn a_small_sphere_appears_where_its_centre_projects() {
+    let mut world = world(
+        "<camera name='side' pos='1.2 -0.7 0.9' xyaxes='0.5 0.8 0 -0.4 0.25 0.85' fovy='45'/>\
+         <geom size='0.02' pos='0.1 0.2 0.05'/><geom size='0.02' pos='-0.3 0.1 0.3'/><geom size='0.02' pos='0.2 -0.2 -0.1'/>",
+    );
+    let camera = camera_index(world.model(), "side").expect("it is in the scene");
+    let (width, height) = (160u32, 120u32);
+    let mut renderer =
+        CpuRenderer::new(world.model(), Quality::Fast, width, height).expect("the size is valid");
+    let mut image = RgbImage::new(1, 1);
+    renderer
+        .render(&mut world, camera, &mut image)
+        .expect("the camera exists");
+    assert_eq!(image.dimensions(), (width, height));
+    let segmentation = renderer.segmentation();
+    let focal = f64::from(height) / 2.0 / (22.5f64).to_radians().tan();
+    for id in 0..3 {
+        let (eye, axes, point) = (
+            world.cam_xpos()[camera],
+            world.cam_xmat()[camera],
+            world.geom_xpos()[id],
+        );
+        // MuJoCo's cameras look along their own -z with y up.
+        let p: [f64; 3] = std::array::from_fn(|axis| {
+            (0..3)
+                .map(|k| axes[3 * k + axis] * (point[k] - eye[k]))
+                .sum()
+        });
+        let expected = [
+            f64::from(width) / 2.0 + focal * p[0] / -p[2],
+            f64::from(height) / 2.0 - focal * p[1] / -p[2],
+        ];
+        let (seen, count) = centroid(&segmentation, width as usize, id as i32);
+        assert!(count > 5, "sphere {id} covers {count} pixels");
+        for axis in 0..2 {
+            assert!(
+                (seen[axis] - expected[axis]).abs() < 0.5,
+                "sphere {id}: {seen:?}, expected {expected:?}"
+            );
+        }
+    }
+}
+
+/// A cube as a mesh and as a primitive, each in a scene of its own.
+fn cube_twice(pose: &str) -> [World; 2] {
+    let scene = |geom: &str| {
+        let xml = format!(
+            "<mujoco><statistic extent='1' center='0 0 0'/><visual><map znear='0.05' zfar='50'/></visual>\
+             <asset><mesh name='cube' vertex='-.2 -.2 -.2 .2 -.2 -.2 -.2 .2 -.2 .2 .2 -.2 -.2 -.2 .2 .2 -.2 .2 -.2 .2 .2 .2 .2 .2'/></asset>\
+             <worldbody><camera name='eye' fovy='60'/><geom {geom} {pose}/></worldbody></mujoco>"
+        );
+        let mut world = MjData::new(Arc::new(
+            MjModel::from_xml_string(&xml).expect("the test scene is valid"),
+        ));
+        world.forward();
+        world
+    };
+    [
+        scene("type='mesh' mesh='cube'"),
+        scene("type='box' size='.2 .2 .2'"),
+    ]
+}
+
+#[test]
+fn a_cube_of_triangles_covers_the_same_pixels_at_the_same_depth_as_a_box() {
+    // In full view, cut by the border, cut by the near plane, and around the camera.
+    for pose in [
+        "pos='0.1 0 -1' euler='20 30 40'",
+        "pos='0.5 0.4 -0.8' euler='50 10 0'",
+        "pos='0.1 -0.1 -0.3' euler='10 20 30'",
+        "pos='0.15 0.1 -0.15' euler='40 60 10'",
+        "pos='0 0 0' euler='10 20 30'",
+        "pos='0 0 1'",
+    ] {
+        let [mut mesh, mut cuboid] = cube_twice(pose);
+        let (seen, expected) = (picture(&mut mesh, 80).0, picture(&mut cuboid, 80).0);
+        let differ = seen
+            .segmentation()
+            .iter()
+            .zip(expected.segmentation())
+            .filter(|(a, b)| **a != *b)
+            .count();
+        assert!(differ <= 4, "{pose}: {differ} pixels differ");
+        for (a, b) in seen.depth().iter().zip(expected.depth()) {
+            assert!(
+                !(a.is_finite() && b.is_finite()) || (a - b).abs() < 2e-3 * b,
+                "{pose}: depth {a} and {b}"
+            );
+        }
+    }
+}
+
+#[test]
+fn geoms_across_the_near_plane_show_only_what_lies_beyond_it() {
+    for geom in ["capsule", "cylinder", "ellipsoid", "box"] {
+        let mut world = world(&format!(
+            "<geom type='{geom}' size='0.05 0.3 0.2' pos='0.02 0.03 -0.1' euler='50 20 10'/>"
+        ));
+        let near = 0.01;
+        let (renderer, _) = picture(&mut world, 64);
+        let depth = renderer.depth();
+        assert!(depth.iter().all(|&t| t >= near), "{geom}");
+        assert!(
+            depth.iter().all(|&t| t < 0.6 || t == f32::INFINITY),
+            "{geom}"
+        );
+    }
+}
+
+#[test]
+fn a_transparent_geom_lets_what_is_behind_it_shine_through() {
+    let mut world = world(
+        "<geom type='box' pos='0 0 -2' size='2 2 0.1' rgba='0 1 0 1'/>\
+         <geom type='box' pos='0 0 -1' size='0.2 0.2 0.1' rgba='1 0 0 0.5'/>",
+    );
+    let (renderer, image) = picture(&mut world, 64);
+    let middle = image.get_pixel(32, 32);
+    assert!(middle[0] > 40 && middle[1] > 20, "{middle:?}");
+    assert_eq!(
+        renderer.segmentation()[32 * 64 + 32],
+        0,
+        "transparent geoms do not hide others"
+    );
+}
+
+#[test]
+fn high_quality_smooths_edges_and_keeps_the_rest() {
+    let mut world =
+        world("<geom type='box' pos='0 0 -2' size='0.5 0.5 0.1' euler='0 0 30' rgba='1 1 1 1'/>");
+    let (_, fast) = picture(&mut world, 64);
+    let mut renderer =
+        CpuRenderer::new(world.model(), Quality::High, 64, 64).expect("the size is valid");
+    let mut high = RgbImage::new(64, 64);
+    renderer
+        .render(&mut world, 0, &mut high)
+        .expect("the camera exists");
+    let levels = |image: &RgbImage| {
+        image
+            .pixels()
+            .map(|p| p[0])
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+    };
+    assert!(levels(&high) > levels(&fast));
+    assert_eq!(
+        (renderer.segmentation().len(), renderer.depth().len()),
+        (64 * 64, 64 * 64)
+    );
+    let mean = |image: &RgbImage| image.pixels().map(|p| f64::from(p[0])).sum::<f64>() / 4096.0;
+    assert!((mean(&high) - mean(&fast)).abs() < 0.5);
+}
+
+#[test]
+fn a_world_of_another_model_is_refused() {
+    let mut one = world("<geom size='0.1' pos='0 0 -1'/>");
+    let mut other = world("<geom size='0.1' pos='0 0 -1'/><geom size='0.1' pos='0 0 -2'/>");
+    let mut renderer =
+        CpuRenderer::new(one.model(), Quality::Fast, 8, 8).expect("the size is valid");
+    let mut image = RgbImage::new(8, 8);
+    assert!(matches!(
+        renderer.render(&mut other, 0, &mut image),
+        Err(RenderError::OtherModel)
+    ));
+    assert!(renderer.render(&mut one, 0, &mut image).is_ok());
+}
+
+/// A small arm on a checkered table under a sky with marks, with every kind of geom that both renderers draw.
+const ARM: &str = "<mujoco><statistic extent='1' center='0 0 0.2'/><asset>\
+    <texture name='sky' type='skybox' builtin='gradient' rgb1='.6 .7 .8' rgb2='.2 .2 .3' mark='random' random='0.05' markrgb='1 .5 0' width='32' height='32'/>\
+    <texture name='wood' type='2d' builtin='checker' rgb1='.7 .55 .4' rgb2='.4 .3 .2' width='64' height='64'/>\
+    <material name='table' texture='wood' texrepeat='5 3'/>\
+    <mesh name='wedge' vertex='0 0 0 .1 0 0 0 .1 0 0 0 .1'/></asset><worldbody>\
+    <light pos='0.3 0.4 1.5' dir='-.2 -.3 -1' diffuse='.8 .8 .7'/>\
+    <light pos='0 0 2' dir='0.5 0 -1' type='directional' diffuse='.2 .2 .3' castshadow='false'/>\
+    <geom type='plane' size='1 0.8 .1' material='table'/>\
+    <camera name='front' pos='.75 0 .55' xyaxes='0 1 0 -.6 0 .8' fovy='50'/>\
+    <camera name='low' pos='.3 .7 .15' xyaxes='-1 .3 0 0 0 1' fovy='70'/>\
+    <camera name='up' pos='.2 .2 .1' xyaxes='1 .2 0 -.1 .5 .6' fovy='90'/>\
+    <geom type='cylinder' size='.05 .03' pos='0 0 .03' rgba='.2 .2 .2 1'/>\
+    <geom type='capsule' fromto='0 0 .06 0.05 0.05 .3' size='.03' rgba='.9 .6 .1 1'/>\
+    <geom type='capsule' fromto='0.05 0.05 .3 .25 0 .2' size='.02' rgba='.9 .6 .1 1'/>\
+    <geom type='ellipsoid' size='.05 .03 .02' pos='.25 0 .18' euler='20 10 50' rgba='.2 .5 .9 1'/>\
+    <geom type='sphere' size='.03' pos='.1 -.15 .03' rgba='.1 .7 .2 1'/>\
+    <geom type='mesh' mesh='wedge' pos='.1 .2 .05' euler='20 0 30' rgba='.7 .2 .7 1'/>\
+    <geom type='box' size='.02 .02 .02' pos='.25 .1 .02' rgba='.8 .1 .1 1'/></worldbody></mujoco>";
+
+/// Mean absolute difference of two pictures, in units of 8-bit channels.
+fn mean_difference(a: &RgbImage, b: &RgbImage) -> f64 {
+    let sum: u64 = a
+        .iter()
+        .zip(b.iter())
+        .map(|(a, b)| u64::from(a.abs_diff(*b)))
+        .sum();
+    sum as f64 / a.len() as f64
+}
+
+#[test]
+#[allow(clippy::print_stderr)]
+fn the_rasteriser_and_opengl_show_the_same_picture() {
+    let shared = Arc::new(MjModel::from_xml_string(ARM).expect("the test scene is valid"));
+    let mut world = MjData::new(Arc::clone(&shared));
+    world.forward();
+    for (quality, bound) in [(Quality::Fast, 2.5)] {
+        let model = Arc::clone(&shared);
+        let mut gl = match GlRenderer::new(&model, quality, 120, 90) {
+            Ok(gl) => gl,
+            Err(error) => {
+                let text = error.to_string();
+                assert!(
+                    text.contains("libegl1") && text.contains("--renderer cpu"),
+                    "{text}"
+                );
+                eprintln!("SKIPPED: no EGL here, so the two renderers were not compared ({text})");
+                return;
+            }
+        };
+        let mut cpu = CpuRenderer::new(&model, quality, 120, 90).expect("the size is valid");
+        for camera in 0..world.model().ncam() as usize {
+            let (mut a, mut b) = (RgbImage::new(120, 90), RgbImage::new(120, 90));
+            cpu.render(&mut world, camera, &mut a)
+                .expect("the camera exists");
+            gl.render(&mut world, camera, &mut b)
+                .expect("the camera exists");
+            let difference = mean_difference(&a, &b);
+            let black = mean_difference(&RgbImage::new(120, 90), &b);
+            assert!(black > 30.0, "{} drew nothing", gl.describe());
+            assert!(
+                difference < bound,
+                "camera {camera}, {quality:?}: {difference:.2} apart"
+            );
+        }
+    }
 }
