@@ -7,10 +7,13 @@ use image::RgbImage;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionError, ActionMapper};
-use rapport_robot::{Camera as _, CameraError, so101};
+use rapport_robot::guard::{Guard, GuardConfig, GuardError, GuardState, Workspace};
+use rapport_robot::{Camera as _, CameraError, Clock as _, so101};
 use serde::{Deserialize, Serialize};
 
+use crate::arm::SimArm;
 use crate::camera::SimCamera;
+use crate::clock::{Pace, SimClock};
 use crate::render::{Backend, Quality, RenderError};
 use crate::scene::{Scene, SceneError};
 use crate::tasks::{self, Task, UnknownTask};
@@ -32,6 +35,8 @@ pub struct EnvConfig {
     pub image_width: u32,
     /// Height of the pictures, pixels.
     pub image_height: u32,
+    /// The limits of the arm.
+    pub guard: GuardConfig,
     /// What draws the pictures.
     pub renderer: Backend,
     /// How well they are drawn.
@@ -47,10 +52,25 @@ impl Default for EnvConfig {
             max_steps: None,
             image_width: 112,
             image_height: 112,
+            guard: guard_config(),
             renderer: Backend::default(),
             quality: Quality::default(),
         }
     }
+}
+
+/// The limits of a simulated arm. The defaults for a real one are those of manual operation: at the pace of these tasks they
+/// would shape every step, joint by joint, and the tool would leave the line that the action asks for. These stay below
+/// what the servos can do (4.7 rad/s, 3.35 N m on about 0.05 kg m2).
+fn guard_config() -> GuardConfig {
+    let mut config = GuardConfig::simulated();
+    config.revolute.velocity = 3.0;
+    config.revolute.acceleration = 40.0;
+    config.workspace = Some(Workspace {
+        speed: 0.4,
+        ..Workspace::default()
+    });
+    config
 }
 
 /// Why an environment cannot be made or stepped.
@@ -68,6 +88,17 @@ pub enum EnvError {
     /// The action does not fit the task.
     #[error(transparent)]
     Action(#[from] ActionError),
+    /// The guard does not let the arm move.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// The guard has stopped following goals.
+    #[error("the guard is in state {state:?}: {reason}")]
+    Stopped {
+        /// Its state.
+        state: GuardState,
+        /// Why, in words.
+        reason: String,
+    },
     /// There is no picture.
     #[error(transparent)]
     Render(#[from] RenderError),
@@ -129,6 +160,8 @@ pub struct Env {
     config: EnvConfig,
     world: World,
     mapper: ActionMapper,
+    guard: Guard,
+    clock: SimClock,
     cameras: Vec<SimCamera>,
     goal: Vec<f64>,
     step: usize,
@@ -179,11 +212,19 @@ impl Env {
         }
         let world = World::new(scene)?;
         let mapper = ActionMapper::new(task.action_space(), so101::spec(), so101::chain())?;
+        let guard = Guard::with_chain(
+            Box::new(SimArm::new(world.clone())),
+            so101::chain(),
+            config.guard.clone(),
+        )?;
+        let clock = SimClock::new(world.clone(), Pace::Free);
         Ok(Self {
             task,
             config,
             world,
             mapper,
+            guard,
+            clock,
             cameras: Vec::new(),
             goal: Vec::new(),
             step: 0,
@@ -193,6 +234,11 @@ impl Env {
     /// The task.
     pub fn task(&self) -> &Arc<dyn Task> {
         &self.task
+    }
+
+    /// The guard that owns the arm.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The world.
@@ -247,9 +293,19 @@ impl Env {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         self.world.reset();
         place(&*self.task, &self.world, &mut rng)?;
-        self.goal = self.world.arm_state()?.positions;
+        let now = self.clock.now();
+        if self.guard.state() == GuardState::Fault {
+            self.guard.acknowledge()?;
+        }
+        if self.guard.state() == GuardState::Limp {
+            self.guard.enable(now)?;
+        } else {
+            self.guard.rearm(now)?;
+        }
+        self.goal = self.guard.command().to_vec();
         self.world
-            .advance_until(self.world.now() + Duration::from_secs_f64(self.config.settle_s))?;
+            .advance_until(now + Duration::from_secs_f64(self.config.settle_s))?;
+        self.guard.measure(self.clock.now());
         self.mapper.reset();
         self.step = 0;
         Ok(self.observe(&self.world.reading()?))
@@ -263,7 +319,7 @@ impl Env {
         let goal = self.mapper.goal(action, &self.world.arm_state()?)?;
         let ticks = (self.config.control_hz / self.config.policy_hz).round() as u32;
         let period = Duration::from_secs_f64(1.0 / self.config.control_hz);
-        let start = self.world.now();
+        let start = self.clock.now();
         for tick in 1..=ticks {
             let share = f64::from(tick) / f64::from(ticks);
             let between: Vec<f64> = self
@@ -272,12 +328,23 @@ impl Env {
                 .zip(&goal)
                 .map(|(from, to)| from + share * (to - from))
                 .collect();
-            self.world.set_goals(&between);
-            self.world.advance_until(start + period * tick)?;
+            self.guard.send(self.clock.now(), Some(&between));
+            self.clock.sleep_until(start + period * tick);
+            self.guard.measure(self.clock.now());
+        }
+        // A world that has come apart says so here, before the guard's opinion of the arm.
+        let reading = self.world.reading()?;
+        if !self.guard.state().follows_goals() {
+            return Err(EnvError::Stopped {
+                state: self.guard.state(),
+                reason: self
+                    .guard
+                    .reason()
+                    .map_or_else(|| "no reason given".into(), ToString::to_string),
+            });
         }
         self.goal = goal;
         self.step += 1;
-        let reading = self.world.reading()?;
         Ok(Step {
             observation: self.observe(&reading),
             reward: self.task.reward(&reading),
@@ -417,6 +484,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_simulation_that_came_apart_is_an_error_until_the_next_episode() {
+        let mut env = env();
+        env.reset(0).unwrap();
+        env.world().shatter();
+        for _ in 0..3 {
+            assert!(matches!(
+                env.step(&[0.1, 0.1]),
+                Err(EnvError::World(WorldError::Diverged { .. }))
+            ));
+        }
+        let again = env.reset(0).unwrap();
+        assert_eq!(again, self::env().reset(0).unwrap());
+        env.step(&[0.1, 0.1]).unwrap();
     }
 
     #[test]

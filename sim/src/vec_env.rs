@@ -303,6 +303,19 @@ mod tests {
     }
 
     #[test]
+    fn a_world_that_comes_apart_is_marked_and_replaced() {
+        let mut envs = VecEnv::new("so101-push", &short(), 3, 2).unwrap();
+        envs.reset(0).unwrap();
+        envs.env(1).unwrap().world().shatter();
+        let batch = envs.step(&actions(3, 0)).unwrap();
+        assert_eq!(batch.diverged, [false, true, false]);
+        assert!(batch.ended(1));
+        assert!(batch.observations.iter().all(|value| value.is_finite()));
+        let batch = envs.step(&actions(3, 1)).unwrap();
+        assert_eq!(batch.diverged, [false; 3]);
+    }
+
+    #[test]
     fn the_wrong_number_of_actions_is_refused() {
         let mut envs = VecEnv::new("so101-push", &short(), 2, 1).unwrap();
         envs.reset(0).unwrap();

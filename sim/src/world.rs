@@ -521,6 +521,12 @@ impl World {
         self.lock().enabled.clone()
     }
 
+    /// Makes the next step come apart.
+    #[cfg(test)]
+    pub(crate) fn shatter(&self) {
+        self.lock().data.qvel_mut()[3] = f64::NAN;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Physics> {
         self.physics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -679,7 +685,7 @@ mod tests {
     #[test]
     fn a_world_that_came_apart_says_so_until_it_is_reset() {
         let world = world();
-        world.lock().data.qvel_mut()[3] = f64::NAN;
+        world.shatter();
         assert!(matches!(world.advance(3), Err(WorldError::Diverged { .. })));
         assert!(world.arm_state().is_err());
         assert!(world.cube().is_err());

@@ -14,7 +14,7 @@ use crate::world::{Reading, World, WorldError};
 
 /// The cube starts anywhere in a field before the arm, turned a little; the disc always lies to the arm's left. The closed
 /// gripper points down at a fixed height with the flat of its fixed finger to the left, and moves in the plane, at most
-/// 3 cm per step: one push to the left is enough, aimed by what the camera or the state says about the cube.
+/// 2.5 cm per step: one push to the left is enough, aimed by what the camera or the state says about the cube.
 ///
 /// Reward: `-d(cube, disc) - 0.3 d(tool, pushing point)` in m, plus [`Push::BONUS`] where the cube lies on the disc; the
 /// pushing point is where the finger touches the side of the cube that faces away from the disc. Between -0.6 and 0.1.
@@ -37,13 +37,13 @@ impl Push {
     /// A slower cube lies still, m/s.
     pub const STILL: f64 = 0.02;
     /// Height at which the tool is commanded to stay, m. The arm sags some millimetres below it.
-    pub const HEIGHT: f64 = 0.024;
+    pub const HEIGHT: f64 = 0.028;
     /// Distance between tool and cube centre when the finger touches, m.
     pub const CONTACT: f64 = 0.024;
     /// Reward for a cube on the disc.
     pub const BONUS: f64 = 0.1;
     /// Largest travel of the tool in a policy step, m.
-    pub const STEP: f64 = 0.03;
+    pub const STEP: f64 = 0.025;
 
     /// Where the tool should be to push the cube towards the disc, base frame, m.
     pub fn pushing_point(cube: Vector2<f64>) -> Vector2<f64> {
