@@ -186,7 +186,7 @@ impl Calibration {
                 }
                 JointKind::Gripper => gripper_span / 2.0 * 4096.0 / TAU,
             };
-            let half = (half.round() as i32).clamp(MIN_RANGE, MAX_TICK - CENTRE);
+            let half = (half.ceil() as i32).clamp(MIN_RANGE, MAX_TICK - CENTRE);
             let calibration = MotorCalibration {
                 id: index as u8 + 1,
                 drive_mode: 0,

@@ -8,6 +8,7 @@ pub mod env;
 pub mod render;
 pub mod scene;
 pub mod script;
+pub mod servo_bus;
 pub mod tasks;
 pub mod vec_env;
 pub mod world;

@@ -164,6 +164,9 @@ const MAX_RECEIVED: usize = 8192;
 /// How many lengths the reads rotate through after timeouts.
 const LENGTHS: u8 = 8;
 
+/// A servo that gave no answer in so many sync reads is not asked twice in one any more.
+const DEAD_AFTER: u32 = 3;
+
 /// After this long without a timeout no late reply is left on the way.
 const FORGET_TIMEOUTS: Duration = Duration::from_secs(2);
 
@@ -176,7 +179,8 @@ pub struct Bus {
     last_timeout: Option<Duration>,
     quarantine: bool,
     gone: bool,
-    silent: Vec<ServoId>,
+    /// Servos that gave no answer, and in how many sync reads in a row.
+    silent: Vec<(ServoId, u32)>,
     stats: BusStats,
 }
 
@@ -276,7 +280,7 @@ impl Bus {
     }
 
     /// Reads `length` bytes from `address` of several servos with one request, and asks those that were silent again, unless they
-    /// were silent in the last read as well: a dead servo must not slow the others down. One entry per id, `None` where all
+    /// were silent in the last reads as well: a dead servo must not slow the others down. One entry per id, `None` where all
     /// attempts failed; an error only when the whole bus fails.
     pub fn sync_read_block(
         &mut self,
@@ -292,14 +296,14 @@ impl Bus {
                 .filter_map(|(id, reply)| reply.is_none().then_some(*id))
                 .collect();
             if attempt > 0 {
-                missing.retain(|id| !self.silent.contains(id));
+                missing.retain(|id| !self.is_dead(*id));
                 if missing.is_empty() {
                     break;
                 }
                 self.stats.retries += 1;
             }
             // Once the last slot has been heard the wait is short, so those that will not answer come first.
-            missing.sort_by_key(|id| !self.silent.contains(id));
+            missing.sort_by_key(|id| !self.is_dead(*id));
             let asked = self.rotated_length(address, length);
             let request = codec::sync_read(&missing, address, asked)?;
             self.transact(&request, &missing, asked, |status, asked_at| {
@@ -308,13 +312,21 @@ impl Bus {
                 }
             })?;
         }
-        self.silent.retain(|id| !ids.contains(id));
-        let silent = ids
-            .iter()
-            .zip(&replies)
-            .filter(|(_, reply)| reply.is_none());
-        self.silent.extend(silent.map(|(id, _)| *id));
+        for (id, reply) in ids.iter().zip(&replies) {
+            let known = self.silent.iter().position(|(silent, _)| silent == id);
+            match (known, reply) {
+                (Some(at), Some(_)) => drop(self.silent.swap_remove(at)),
+                (Some(at), None) => self.silent[at].1 = self.silent[at].1.saturating_add(1),
+                (None, None) => self.silent.push((*id, 1)),
+                (None, Some(_)) => {}
+            }
+        }
         Ok(replies)
+    }
+
+    fn is_dead(&self, id: ServoId) -> bool {
+        let dead = |(silent, reads): &(ServoId, u32)| *silent == id && *reads >= DEAD_AFTER;
+        self.silent.iter().any(dead)
     }
 
     /// Writes a register that forgets at power-off, and reads it back.

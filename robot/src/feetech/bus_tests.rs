@@ -110,7 +110,7 @@ fn answer(request: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_silent_servo_does_not_hide_the_others_and_costs_little_after_the_first_time() {
+fn a_silent_servo_does_not_hide_the_others_and_soon_costs_little() {
     let without_three = |request: &[u8]| {
         let mut request = request.to_vec();
         if request[4] == codec::instruction::SYNC_READ {
@@ -121,7 +121,7 @@ fn a_silent_servo_does_not_hide_the_others_and_costs_little_after_the_first_time
         vec![(1, answer(&request))]
     };
     let mut bus = bus(without_three);
-    for round in 0..3 {
+    for round in 0..6 {
         let before = bus.now();
         let values = bus.sync_read_block(&ids(), 56, 15).unwrap();
         for (n, value) in (1..=6).zip(&values) {
@@ -129,11 +129,11 @@ fn a_silent_servo_does_not_hide_the_others_and_costs_little_after_the_first_time
         }
         let took = bus.now() - before;
         assert!(
-            took < Duration::from_millis(if round == 0 { 80 } else { 10 }),
+            took < Duration::from_millis(if round < 3 { 80 } else { 10 }),
             "round {round} took {took:?}"
         );
     }
-    assert_eq!(bus.stats().retries, 2);
+    assert_eq!(bus.stats().retries, 6);
 }
 
 #[test]
