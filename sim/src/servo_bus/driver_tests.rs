@@ -8,7 +8,8 @@ use rapport_robot::feetech::registers::{MIN_POSITION, MODE, PHASE, PRESENT_POSIT
 use rapport_robot::feetech::{
     Bus, BusConfig, BusError, FeetechArm, FeetechConfig, PortError, ServoId,
 };
-use rapport_robot::{Arm as _, ArmError, Clock as _, so101};
+use rapport_robot::guard::{Guard, GuardConfig, GuardState};
+use rapport_robot::{Arm as _, ArmError, Clock as _, SystemClock, so101};
 
 use super::twin_tests::Hinges;
 use super::*;
@@ -396,6 +397,31 @@ proptest! {
     }
 }
 
+#[test]
+fn no_goal_leaves_the_guard_after_the_stop_whatever_the_line_does() {
+    // A goal would switch torque on again.
+    let (twin, arm, _) = arm();
+    let mut guard = Guard::new(Box::new(arm), GuardConfig::default()).unwrap();
+    let mut clock = twin.clone();
+    guard.enable(clock.now()).unwrap();
+    let tick = |clock: &mut VirtualBus, guard: &mut Guard| {
+        clock.sleep_until(clock.now() + Duration::from_millis(10));
+        guard.measure(clock.now());
+        guard.send(clock.now(), Some(&[0.3, -0.3, 0.2, 0.8, 0.1, 0.4]));
+    };
+    for _ in 0..100 {
+        tick(&mut clock, &mut guard);
+    }
+    twin.chain().faults.flip_probability = 0.004;
+    twin.chain().faults.latency = Duration::from_millis(3);
+    guard.stop().unwrap();
+    assert_eq!(torques(&twin), [Torque::Off; 6]);
+    for _ in 0..50 {
+        tick(&mut clock, &mut guard);
+        assert_eq!(torques(&twin), [Torque::Off; 6]);
+    }
+}
+
 // From here on over a real pseudo-terminal, in the time of the wall. A test machine may be busy, so deadlines are generous.
 
 fn patient() -> FeetechConfig {
@@ -445,6 +471,60 @@ fn the_driver_holds_a_mujoco_arm_through_a_serial_port() {
     );
     drop(arm);
     twin.stop().unwrap();
+}
+
+#[test]
+fn a_guarded_driver_moves_a_mujoco_arm_through_a_serial_port() {
+    let (twin, world) = twin_of_world();
+    let chain = so101::chain();
+    let mut guard = Guard::with_chain(Box::new(open(&twin)), chain, GuardConfig::so101()).unwrap();
+    let clock = SystemClock::default();
+    guard.enable(clock.now()).unwrap();
+    let goal = [-0.3, -0.2, 0.1, 0.7, -0.3, 0.9];
+    let reached = |world: &World| {
+        let at = world.arm_state().unwrap().positions;
+        at.iter().zip(goal).all(|(q, goal)| (q - goal).abs() < 0.07)
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !reached(&world) && Instant::now() < deadline {
+        guard.measure(clock.now());
+        guard.send(clock.now(), Some(&goal));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(
+        reached(&world),
+        "{:?}, {:?}",
+        guard.reason(),
+        guard.report()
+    );
+    let measured = guard.measure(clock.now()).unwrap().positions.clone();
+    for (read, is) in measured.iter().zip(world.arm_state().unwrap().positions) {
+        assert!((read - is).abs() < 0.02, "{read} {is}");
+    }
+    guard.stop().unwrap();
+    assert!((0..6).all(|joint| !world.servo(joint).unwrap().enabled));
+    drop(guard);
+    twin.stop().unwrap();
+}
+
+#[test]
+fn a_cable_pulled_in_motion_is_a_fault_within_one_cycle() {
+    let (twin, _world) = twin_of_world();
+    let mut guard = Guard::new(Box::new(open(&twin)), GuardConfig::default()).unwrap();
+    let clock = SystemClock::default();
+    guard.enable(clock.now()).unwrap();
+    let goal = [1.0; 6];
+    for _ in 0..10 {
+        guard.measure(clock.now());
+        guard.send(clock.now(), Some(&goal));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(guard.state().follows_goals(), "{:?}", guard.reason());
+    drop(twin);
+    assert!(guard.measure(clock.now()).is_none());
+    assert_eq!(guard.state(), GuardState::Fault);
+    let reason = guard.reason().unwrap().to_string();
+    assert!(reason.contains("cut its power"), "{reason}");
 }
 
 #[test]
