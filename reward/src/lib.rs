@@ -1,18 +1,24 @@
 //! Features and preferences to reward: models, transforms, combination, evaluation.
 
 pub mod align;
+pub mod combine;
 pub mod eval;
 pub mod matching;
 pub mod model;
 pub mod objective;
 pub mod preference;
+pub mod steps;
 pub mod store;
+pub mod transform;
 pub mod transport;
 
 pub use align::{AlignConfig, AlignReport, Aligned, Alignment, Comparisons};
+pub use combine::{Combination, Combined, Combiner, Member};
 pub use matching::{GoalDistance, GoalDistanceConfig, TransportMatch, TransportMatchConfig};
 pub use model::{Clip, Context, RewardError, RewardModel, Signal};
 pub use objective::{PairLoss, PairObjective};
 pub use preference::{Choice, ClipId, Preference, PreferenceStore};
+pub use steps::{PerceptualSteps, StepsConfig};
 pub use store::{LoadedReward, RewardDir, StoredReward};
+pub use transform::{RewardTransform, Transform};
 pub use transport::TransportConfig;

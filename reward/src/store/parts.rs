@@ -6,8 +6,10 @@ use serde::de::DeserializeOwned;
 
 use super::tensor::{Tensor, Tensors};
 use crate::align::Aligned;
+use crate::combine::Combined;
 use crate::matching::{GoalDistance, TransportMatch};
 use crate::model::{RewardError, RewardModel};
+use crate::steps::PerceptualSteps;
 
 /// A reward model that can be kept. A new kind also needs a line in the table of kinds in this file.
 pub trait StoredReward: RewardModel {
@@ -38,7 +40,9 @@ type Restore = fn(Parts) -> Result<Box<dyn StoredReward>, RewardError>;
 
 const KINDS: &[(&str, Restore)] = &[
     (Aligned::KIND, Aligned::restore),
+    (Combined::KIND, Combined::restore),
     (GoalDistance::KIND, GoalDistance::restore),
+    (PerceptualSteps::KIND, PerceptualSteps::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 
