@@ -1,114 +1,27 @@
 //! The [`Env`]: a task in a world, one policy step at a time.
 
+mod config;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use image::RgbImage;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
-use rapport_robot::action::{ActionError, ActionMapper};
-use rapport_robot::guard::{Guard, GuardConfig, GuardError, GuardState, Workspace};
-use rapport_robot::{Camera as _, CameraError, Clock as _, so101};
-use serde::{Deserialize, Serialize};
+use rapport_robot::action::ActionMapper;
+use rapport_robot::guard::{Guard, GuardState};
+use rapport_robot::{Camera as _, Clock as _, so101};
+
+pub use config::{EnvConfig, EnvError};
 
 use crate::arm::SimArm;
 use crate::camera::SimCamera;
 use crate::clock::{Pace, SimClock};
-use crate::render::{Backend, Quality, RenderError};
-use crate::scene::{Scene, SceneError};
-use crate::tasks::{self, Task, UnknownTask};
+use crate::scene::Scene;
+use crate::tasks::{self, Task};
 use crate::world::{Reading, World, WorldError};
-
-/// How a task is run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct EnvConfig {
-    /// Actions per second.
-    pub policy_hz: f64,
-    /// Joint goals per second; between two actions the goals are interpolated.
-    pub control_hz: f64,
-    /// Simulated time between placing things and the first observation, s, in which the arm settles under its weight.
-    pub settle_s: f64,
-    /// Policy steps of an episode. None: what the task says.
-    pub max_steps: Option<usize>,
-    /// Width of the pictures, pixels.
-    pub image_width: u32,
-    /// Height of the pictures, pixels.
-    pub image_height: u32,
-    /// The limits of the arm.
-    pub guard: GuardConfig,
-    /// What draws the pictures.
-    pub renderer: Backend,
-    /// How well they are drawn.
-    pub quality: Quality,
-}
-
-impl Default for EnvConfig {
-    fn default() -> Self {
-        Self {
-            policy_hz: 10.0,
-            control_hz: 50.0,
-            settle_s: 0.3,
-            max_steps: None,
-            image_width: 112,
-            image_height: 112,
-            guard: guard_config(),
-            renderer: Backend::default(),
-            quality: Quality::default(),
-        }
-    }
-}
-
-/// The limits of a simulated arm. The defaults for a real one are those of manual operation: at the pace of these tasks they
-/// would shape every step, joint by joint, and the tool would leave the line that the action asks for. These stay below
-/// what the servos can do (4.7 rad/s, 3.35 N m on about 0.05 kg m2).
-fn guard_config() -> GuardConfig {
-    let mut config = GuardConfig::simulated();
-    config.revolute.velocity = 3.0;
-    config.revolute.acceleration = 40.0;
-    config.workspace = Some(Workspace {
-        speed: 0.4,
-        ..Workspace::default()
-    });
-    config
-}
-
-/// Why an environment cannot be made or stepped.
-#[derive(Debug, thiserror::Error)]
-pub enum EnvError {
-    /// The task does not exist.
-    #[error(transparent)]
-    Task(#[from] UnknownTask),
-    /// The scene cannot be built.
-    #[error(transparent)]
-    Scene(#[from] SceneError),
-    /// The simulation does not go on.
-    #[error(transparent)]
-    World(#[from] WorldError),
-    /// The action does not fit the task.
-    #[error(transparent)]
-    Action(#[from] ActionError),
-    /// The guard does not let the arm move.
-    #[error(transparent)]
-    Guard(#[from] GuardError),
-    /// The guard has stopped following goals.
-    #[error("the guard is in state {state:?}: {reason}")]
-    Stopped {
-        /// Its state.
-        state: GuardState,
-        /// Why, in words.
-        reason: String,
-    },
-    /// There is no picture.
-    #[error(transparent)]
-    Render(#[from] RenderError),
-    /// A camera failed.
-    #[error(transparent)]
-    Camera(#[from] CameraError),
-    /// A number of the configuration cannot be used.
-    #[error("environment: {0}")]
-    Config(String),
-}
 
 /// What a policy may know.
 #[derive(Clone, Debug, PartialEq)]
@@ -417,109 +330,5 @@ impl Env {
             environment,
             scaled,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tasks::Push;
-
-    fn env() -> Env {
-        Env::new("so101-push", EnvConfig::default()).unwrap()
-    }
-
-    #[test]
-    fn the_same_seed_and_actions_give_the_same_episode() {
-        let (mut one, mut other) = (env(), env());
-        other.reset(5).unwrap();
-        other.step(&[1.0, 1.0]).unwrap();
-        for seed in [7, 8] {
-            assert_eq!(one.reset(seed).unwrap(), other.reset(seed).unwrap());
-            for i in 0..one.max_steps() {
-                let action = [(i as f32 * 0.7).sin(), (i as f32 * 0.3).cos()];
-                assert_eq!(one.step(&action).unwrap(), other.step(&action).unwrap());
-            }
-        }
-        assert_ne!(one.reset(1).unwrap(), one.reset(2).unwrap());
-    }
-
-    #[test]
-    fn an_episode_is_truncated_after_its_last_step_and_only_then() {
-        let mut env = env();
-        let first = env.reset(0).unwrap();
-        assert_eq!(first.to_vec().len(), env.observation_len());
-        assert_eq!(env.names().len(), env.observation_len());
-        for i in 1..=env.max_steps() {
-            let step = env.step(&[0.0, 0.0]).unwrap();
-            assert_eq!(step.truncated, i == env.max_steps());
-            assert!(!step.terminated);
-            assert!((-0.6..=Push::BONUS).contains(&step.reward));
-        }
-    }
-
-    #[test]
-    fn the_tool_moves_the_way_the_action_says() {
-        let mut env = env();
-        let before = env.reset(3).unwrap().tool;
-        for _ in 0..4 {
-            env.step(&[0.0, 0.5]).unwrap();
-        }
-        let after = env.step(&[0.0, 0.0]).unwrap().observation.tool;
-        let travelled = after[1] - before[1];
-        assert!((travelled - 0.06).abs() < 0.012, "{travelled}");
-        assert!((after[0] - before[0]).abs() < 0.012);
-    }
-
-    #[test]
-    fn observations_stay_about_unit_range() {
-        let mut env = env();
-        for seed in 0..20 {
-            for observation in [
-                env.reset(seed).unwrap(),
-                env.reset_independently(seed).unwrap(),
-            ] {
-                for (name, value) in env.names().iter().zip(observation.scaled()) {
-                    assert!(value.abs() < 2.2, "{name} {value}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_simulation_that_came_apart_is_an_error_until_the_next_episode() {
-        let mut env = env();
-        env.reset(0).unwrap();
-        env.world().shatter();
-        for _ in 0..3 {
-            assert!(matches!(
-                env.step(&[0.1, 0.1]),
-                Err(EnvError::World(WorldError::Diverged { .. }))
-            ));
-        }
-        let again = env.reset(0).unwrap();
-        assert_eq!(again, self::env().reset(0).unwrap());
-        env.step(&[0.1, 0.1]).unwrap();
-    }
-
-    #[test]
-    fn an_action_that_does_not_fit_is_refused() {
-        let mut env = env();
-        env.reset(0).unwrap();
-        for action in [&[0.0][..], &[f32::NAN, 0.0], &[0.0, 0.0, 0.0]] {
-            assert!(matches!(env.step(action), Err(EnvError::Action(_))));
-        }
-    }
-
-    #[test]
-    fn rates_that_do_not_divide_are_refused() {
-        let config = EnvConfig {
-            policy_hz: 15.0,
-            ..EnvConfig::default()
-        };
-        assert!(matches!(
-            Env::new("so101-push", config),
-            Err(EnvError::Config(_))
-        ));
     }
 }

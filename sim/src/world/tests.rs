@@ -1,0 +1,121 @@
+use super::*;
+use crate::scene::{CubeConfig, SceneConfig, TargetConfig};
+use nalgebra::Vector3;
+
+const REST: [f64; 6] = [0.1, -0.4, 0.3, 0.9, 0.2, 0.5];
+
+fn world() -> World {
+    let scene = Scene::new(SceneConfig {
+        cube: Some(CubeConfig::default()),
+        target: Some(TargetConfig::Disc { radius_m: 0.04 }),
+        ..SceneConfig::default()
+    })
+    .unwrap();
+    let world = World::new(scene).unwrap();
+    world.place_arm(&REST).unwrap();
+    world.place_cube(0.3, 0.1, 0.3).unwrap();
+    world
+}
+
+#[test]
+fn an_arm_with_torque_holds_its_pose_and_one_without_falls() {
+    let holding = world();
+    holding.advance(200).unwrap();
+    for (q, rest) in holding.arm_state().unwrap().positions.iter().zip(REST) {
+        assert!((q - rest).abs() < 0.06, "{q} {rest}");
+    }
+    let limp = world();
+    for joint in 0..6 {
+        limp.set_servo_torque(joint, Torque::Off).unwrap();
+    }
+    limp.advance(200).unwrap();
+    let before = holding.base_from_tool().unwrap().translation.z;
+    let after = limp.base_from_tool().unwrap().translation.z;
+    assert!(after < before - 0.03, "{before} {after}");
+    assert!(
+        limp.arm_state()
+            .unwrap()
+            .loads
+            .iter()
+            .all(|l| l.abs() < 1e-9)
+    );
+}
+
+#[test]
+fn a_goal_moves_the_joint_there() {
+    let world = world();
+    let goal = [-0.5, -0.2, 0.1, 0.7, -0.6, 0.9];
+    world.set_goals(&goal);
+    world.advance(400).unwrap();
+    let state = world.arm_state().unwrap();
+    for (q, goal) in state.positions.iter().zip(goal) {
+        assert!((q - goal).abs() < 0.06, "{q} {goal}");
+    }
+    assert!(state.loads.iter().all(|load| load.abs() <= 1.0));
+    assert_eq!(state.stamp, Duration::from_secs(2));
+}
+
+#[test]
+fn a_restored_world_goes_on_bit_for_bit_the_same() {
+    let world = world();
+    world.set_goals(&[0.6, 0.3, 0.3, 1.0, 0.2, 0.0]);
+    world.advance(100).unwrap();
+    let middle = world.snapshot();
+    world.advance(100).unwrap();
+    let first = world.snapshot();
+    // Looking must not change the future.
+    let other = World::new(world.scene().clone()).unwrap();
+    other.restore(&middle).unwrap();
+    for _ in 0..100 {
+        other.advance(1).unwrap();
+        other.base_from_tool().unwrap();
+    }
+    assert_eq!(first, other.snapshot());
+    assert_eq!(world.now(), Duration::from_secs(1));
+    assert_eq!(other.now(), Duration::from_millis(500));
+}
+
+#[test]
+fn objects_are_where_they_are_put() {
+    let world = world();
+    let cube = world.cube().unwrap().unwrap();
+    assert!((cube.position() - Vector3::new(0.3, 0.1, 0.015)).norm() < 1e-12);
+    assert!((cube.yaw() - 0.3).abs() < 1e-12);
+    world.advance(100).unwrap();
+    let later = world.cube().unwrap().unwrap();
+    assert!((cube.position() - later.position()).norm() < 1e-3);
+    world.place_target(Vector3::new(0.2, -0.1, 5.0)).unwrap();
+    let target = world.target().unwrap();
+    assert_eq!((target.x, target.y), (0.2, -0.1));
+    assert!(target.z < 0.01);
+}
+
+#[test]
+fn a_world_that_came_apart_says_so_until_it_is_reset() {
+    let world = world();
+    world.shatter();
+    assert!(matches!(world.advance(3), Err(WorldError::Diverged { .. })));
+    assert!(world.arm_state().is_err());
+    assert!(world.cube().is_err());
+    assert!(world.advance(1).is_err());
+    world.reset();
+    world.place_arm(&REST).unwrap();
+    world.advance(10).unwrap();
+    assert!(
+        world
+            .arm_state()
+            .unwrap()
+            .positions
+            .iter()
+            .all(|q| q.is_finite())
+    );
+}
+
+#[test]
+fn a_snapshot_of_another_scene_is_refused() {
+    let bare = World::new(Scene::new(SceneConfig::default()).unwrap()).unwrap();
+    assert!(matches!(
+        world().restore(&bare.snapshot()),
+        Err(WorldError::Invalid(_))
+    ));
+}
