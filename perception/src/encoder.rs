@@ -35,6 +35,17 @@ pub enum EncoderError {
         /// The pinned hash.
         expected: String,
     },
+    /// There is no encoder of this name.
+    #[error("unknown encoder `{name}`; known are {known}")]
+    UnknownEncoder {
+        /// What was asked for.
+        name: String,
+        /// Names that work, separated by commas.
+        known: String,
+    },
+    /// The device is not there, or this program cannot use it.
+    #[error("{0}")]
+    Device(String),
     /// Anything else, in one sentence.
     #[error("{0}")]
     Other(String),

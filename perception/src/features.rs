@@ -13,7 +13,7 @@ impl Features {
     /// From rows laid end to end. `values.len()` must be a multiple of `dim`; the remainder is a bug of the caller.
     pub fn new(dim: usize, values: Vec<f32>) -> Self {
         assert!(
-            dim > 0 && values.len() % dim == 0,
+            dim > 0 && values.len().is_multiple_of(dim),
             "{} values do not make rows of {dim}",
             values.len()
         );

@@ -1,7 +1,30 @@
 //! Pixels to features: encoders, weights, preprocessing, feature cache.
+//!
+//! ```no_run
+//! use rapport_perception::{DeviceChoice, open};
+//!
+//! # fn main() -> Result<(), rapport_perception::EncoderError> {
+//! # let frames: Vec<image::RgbImage> = Vec::new();
+//! let mut encoder = open("efficientnet-lite0:block10@112", DeviceChoice::Cpu)?;
+//! let features = encoder.encode(&frames)?; // [frames.len(), 5488]
+//! # Ok(())
+//! # }
+//! ```
 
+pub mod device;
+pub mod efficientnet;
 pub mod encoder;
 pub mod features;
+mod files;
+mod fingerprint;
+pub mod open;
+pub mod pixels;
+pub mod preprocess;
+pub mod state_dict;
+pub mod weights;
 
+pub use device::DeviceChoice;
 pub use encoder::{Encoder, EncoderError, EncoderSpec};
 pub use features::Features;
+pub use open::{OpenOptions, known_names, open, open_with};
+pub use weights::data_dir;

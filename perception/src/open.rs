@@ -1,0 +1,196 @@
+//! Encoders by name.
+//!
+//! A name is `MODEL:TAP@SIZE` or `pixels@SIZE`. `SIZE` is the side of the square input in pixels; the whole frame is resized to it, or, with
+//! `crop` behind it (`@224crop`), the centre is cut out as ImageNet classifiers do.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::DeviceChoice;
+use crate::efficientnet::cpu::Kernels;
+use crate::efficientnet::{EfficientNetEncoder, Tap};
+use crate::encoder::{Encoder, EncoderError};
+use crate::pixels::PixelsEncoder;
+use crate::preprocess::{Fit, Preprocess};
+
+/// Sizes that make sense: below, the deepest taps see a single place; above, one frame needs gigabytes.
+const SIZES: std::ops::RangeInclusive<u32> = 8..=2048;
+
+/// Names worth offering, for `--help` and error messages. Taps `stem`, `block0` to `block15`, `pooled` and `logits` and any size from
+/// 8 to 2048 work too.
+pub fn known_names() -> &'static [&'static str] {
+    &[
+        "efficientnet-lite0:block10@112",
+        "efficientnet-lite0:block4@112",
+        "efficientnet-lite0:pooled@224",
+        "efficientnet-lite0:logits@224crop",
+        "pixels@32",
+    ]
+}
+
+/// How to open an encoder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenOptions {
+    /// Where it computes.
+    pub device: DeviceChoice,
+    /// Weights to use instead of the pinned ones in the data directory: `.pth`, `.pt` or `.safetensors` of the same architecture.
+    pub weights: Option<PathBuf>,
+}
+
+/// Opens the encoder of this name with the pinned weights.
+///
+/// # Errors
+/// [`EncoderError::UnknownEncoder`] listing the known names; missing or wrong weights; a device that is not there.
+pub fn open(name: &str, device: DeviceChoice) -> Result<Box<dyn Encoder>, EncoderError> {
+    open_with(
+        name,
+        &OpenOptions {
+            device,
+            weights: None,
+        },
+    )
+}
+
+/// Opens the encoder of this name.
+///
+/// # Errors
+/// As [`open`]. Weights that the user names are hashed, not compared with a pin.
+pub fn open_with(name: &str, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncoderError> {
+    match name.parse()? {
+        EncoderName::Pixels(preprocess) => Ok(Box::new(PixelsEncoder::new(preprocess))),
+        EncoderName::EfficientNetLite0(tap, preprocess) => {
+            // The device first: it fails without reading weights.
+            let burn_device = match options.device {
+                DeviceChoice::Cpu => None,
+                DeviceChoice::Wgpu => Some(options.device.burn_device()?),
+            };
+            let (weights, file) = EfficientNetEncoder::load_weights(options.weights.as_deref())?;
+            Ok(Box::new(match burn_device {
+                None => {
+                    EfficientNetEncoder::on_cpu(&weights, &file, tap, preprocess, Kernels::detect())
+                }
+                Some(device) => {
+                    EfficientNetEncoder::on_burn(&weights, &file, tap, preprocess, &device)
+                }
+            }))
+        }
+    }
+}
+
+/// A parsed name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EncoderName {
+    EfficientNetLite0(Tap, Preprocess),
+    Pixels(Preprocess),
+}
+
+impl FromStr for EncoderName {
+    type Err = EncoderError;
+
+    fn from_str(name: &str) -> Result<Self, EncoderError> {
+        let unknown = || EncoderError::UnknownEncoder {
+            name: name.into(),
+            known: known_names().join(", "),
+        };
+        let (model, preprocess) = name.split_once('@').ok_or_else(unknown)?;
+        let preprocess: Preprocess = preprocess.parse().map_err(|()| unknown())?;
+        if model == "pixels" {
+            return Ok(Self::Pixels(preprocess));
+        }
+        let tap = model
+            .strip_prefix("efficientnet-lite0:")
+            .ok_or_else(unknown)?;
+        Ok(Self::EfficientNetLite0(
+            tap.parse().map_err(|()| unknown())?,
+            preprocess,
+        ))
+    }
+}
+
+impl fmt::Display for Preprocess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fit = match self.fit {
+            Fit::Stretch => "",
+            Fit::Crop => "crop",
+        };
+        write!(f, "{}{fit}", self.size)
+    }
+}
+
+impl FromStr for Preprocess {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (size, fit) = match text.strip_suffix("crop") {
+            Some(size) => (size, Fit::Crop),
+            None => (text, Fit::Stretch),
+        };
+        let preprocess = Self {
+            size: size.parse().map_err(|_| ())?,
+            fit,
+        };
+        // One spelling a size: no `@0112`.
+        (SIZES.contains(&preprocess.size) && preprocess.to_string() == text)
+            .then_some(preprocess)
+            .ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_parses() {
+        for name in known_names() {
+            name.parse::<EncoderName>().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        for wrong in [
+            "clip",
+            "efficientnet-lite0:block10",
+            "efficientnet-lite0:block16@112",
+            "pixels@0",
+            "pixels@032",
+            "pixels@9999",
+        ] {
+            let message = open(wrong, DeviceChoice::Cpu).err().unwrap().to_string();
+            assert!(
+                message.contains(wrong) && message.contains("pixels@32"),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn pixels_need_no_weights_and_keep_the_order_of_the_picture() {
+        let mut encoder = open("pixels@32", DeviceChoice::Cpu).unwrap();
+        let frame = image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8, y as u8, 255]));
+        let features = encoder.encode(&[frame.clone(), frame]).unwrap();
+        assert_eq!((features.len(), features.dim()), (2, 32 * 32 * 3));
+        let expected: Vec<f32> = [5, 3, 255].map(Preprocess::normalize).to_vec();
+        assert_eq!(features.row(1)[(3 * 32 + 5) * 3..][..3], expected);
+    }
+
+    #[test]
+    fn a_named_weights_file_that_is_missing_is_reported() {
+        let options = OpenOptions {
+            weights: Some("no/such/file.pth".into()),
+            ..OpenOptions::default()
+        };
+        let error = open_with("efficientnet-lite0:pooled@224", &options)
+            .err()
+            .unwrap();
+        assert!(
+            matches!(error, EncoderError::MissingWeights { .. }),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! [`StateDict`]: named tensors as a checkpoint file holds them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use burn::store::pytorch_reader::{DType as PickleType, PytorchReader};
+use safetensors::{Dtype, SafeTensors};
+
+use crate::encoder::EncoderError;
+
+/// One `f32` tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostTensor {
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+    /// `shape.iter().product()` values.
+    pub values: Vec<f32>,
+}
+
+/// The `f32` tensors of a checkpoint by name; tensors of other types (counters) are left out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StateDict {
+    tensors: HashMap<String, HostTensor>,
+}
+
+impl StateDict {
+    /// Reads `.safetensors`, or any file that `torch.save` has written (`.pth`, `.pt`, `.bin`; the legacy pickle of PyTorch before 1.6 too).
+    /// Pickled code is never run.
+    ///
+    /// # Errors
+    /// [`EncoderError::Other`] naming the file and what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, EncoderError> {
+        let read = if path.extension().is_some_and(|ext| ext == "safetensors") {
+            Self::read_safetensors(path)
+        } else {
+            Self::read_pytorch(path)
+        };
+        read.map_err(|reason| {
+            EncoderError::Other(format!("cannot read weights {}: {reason}", path.display()))
+        })
+    }
+
+    fn read_safetensors(path: &Path) -> Result<Self, String> {
+        let bytes = fs::read(path).map_err(|error| error.to_string())?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string())?;
+        let tensors = file
+            .iter()
+            .filter(|(_, view)| view.dtype() == Dtype::F32)
+            .map(|(name, view)| {
+                let tensor = HostTensor {
+                    shape: view.shape().to_vec(),
+                    values: f32_from_little_endian(view.data()),
+                };
+                (name.to_owned(), tensor)
+            })
+            .collect();
+        Ok(Self { tensors })
+    }
+
+    fn read_pytorch(path: &Path) -> Result<Self, String> {
+        let reader = PytorchReader::new(path).map_err(|error| error.to_string())?;
+        let mut tensors = HashMap::with_capacity(reader.len());
+        for (name, tensor) in reader.tensors() {
+            if tensor.dtype() != PickleType::F32 {
+                continue;
+            }
+            let bytes = tensor.read().map_err(|error| error.to_string())?;
+            // The reader hands out native-endian bytes.
+            let values = bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&b| f32::from_ne_bytes(b))
+                .collect();
+            tensors.insert(
+                name.clone(),
+                HostTensor {
+                    shape: tensor.shape().to_vec(),
+                    values,
+                },
+            );
+        }
+        Ok(Self { tensors })
+    }
+
+    /// The tensor called `name`, which must have this shape.
+    ///
+    /// # Errors
+    /// [`EncoderError::Other`] when it is missing or has another shape.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&HostTensor, EncoderError> {
+        let tensor = self.tensors.get(name).ok_or_else(|| {
+            EncoderError::Other(format!(
+                "the weights hold no f32 tensor `{name}`; are they of this model?"
+            ))
+        })?;
+        if tensor.shape != shape {
+            return Err(EncoderError::Other(format!(
+                "tensor `{name}` has shape {:?}, expected {shape:?}; are the weights of this model?",
+                tensor.shape
+            )));
+        }
+        Ok(tensor)
+    }
+
+    /// Number of tensors.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// True when there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+}
+
+/// Values from little-endian bytes, as safetensors stores them.
+pub(crate) fn f32_from_little_endian(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|&b| f32::from_le_bytes(b))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_checkpoint_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["noise.pth", "noise.safetensors"] {
+            let path = dir.path().join(name);
+            fs::write(&path, b"not a checkpoint at all").unwrap();
+            let message = StateDict::read(&path).unwrap_err().to_string();
+            assert!(message.contains(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_missing_tensor_and_a_wrong_shape_are_named() {
+        let tensor = HostTensor {
+            shape: vec![2],
+            values: vec![1.0, 2.0],
+        };
+        let dict = StateDict {
+            tensors: HashMap::from([("a".to_owned(), tensor)]),
+        };
+        assert!(
+            dict.tensor("b", &[2])
+                .unwrap_err()
+                .to_string()
+                .contains("`b`")
+        );
+        assert!(
+            dict.tensor("a", &[3])
+                .unwrap_err()
+                .to_string()
+                .contains("[2]")
+        );
+        assert_eq!(dict.tensor("a", &[2]).unwrap().values, [1.0, 2.0]);
+    }
+}
