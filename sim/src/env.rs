@@ -14,7 +14,7 @@ use rapport_robot::action::ActionMapper;
 use rapport_robot::guard::{Guard, GuardState};
 use rapport_robot::{Camera as _, Clock as _, so101};
 
-pub use config::{EnvConfig, EnvError};
+pub use config::{EnvConfig, EnvError, guard_config};
 
 use crate::arm::SimArm;
 use crate::camera::SimCamera;
@@ -54,6 +54,8 @@ pub struct Step {
     pub observation: Observation,
     /// The task's ground-truth reward for that state.
     pub reward: f64,
+    /// How far the task is from done in that state, as a negative distance in m, see [`Task::progress`].
+    pub progress: f64,
     /// Whether the task is done in that state. What counts is the last step of an episode.
     pub success: bool,
     /// The episode ended in a state from which nothing can follow. These tasks have none: an episode that ends early on
@@ -261,6 +263,7 @@ impl Env {
         Ok(Step {
             observation: self.observe(&reading),
             reward: self.task.reward(&reading),
+            progress: self.task.progress(&reading),
             success: self.task.success(&reading),
             terminated: false,
             truncated: self.step >= self.max_steps(),

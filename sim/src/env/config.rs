@@ -50,10 +50,11 @@ impl Default for EnvConfig {
     }
 }
 
-/// The limits of a simulated arm. The defaults for a real one are those of manual operation: at the pace of these tasks they
-/// would shape every step, joint by joint, and the tool would leave the line that the action asks for. These stay below
-/// what the servos can do (4.7 rad/s, 3.35 N m on about 0.05 kg m2).
-fn guard_config() -> GuardConfig {
+/// The limits for a simulated arm, wherever a program drives one through a guard of its own. The guard's defaults are those
+/// of manual operation beside a person: at the pace of these tasks they would shape every step, joint by joint, and the
+/// tool would leave the line that the action asks for. These stay below what the servos can do (4.7 rad/s, 3.35 N m on
+/// about 0.05 kg m2).
+pub fn guard_config() -> GuardConfig {
     let mut config = GuardConfig::simulated();
     config.revolute.velocity = 3.0;
     config.revolute.acceleration = 40.0;
