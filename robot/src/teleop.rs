@@ -34,6 +34,11 @@ pub trait Teleoperator: Send {
         follower: &ArmState,
     ) -> Result<(Vec<f64>, Option<TeleopEvent>), TeleopError>;
 
+    /// The action behind the newest goal in the task's own action space, `-1..=1`, where the operator thinks in it.
+    fn action(&self) -> Option<&[f32]> {
+        None
+    }
+
     /// Called before each episode.
     fn reset(&mut self) {}
 }

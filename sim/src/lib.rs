@@ -22,3 +22,8 @@ pub use script::{Script, ScriptConfig, ScriptedTeleop};
 pub use tasks::{Task, UnknownTask};
 pub use vec_env::{Batch, VecEnv};
 pub use world::{ObjectState, Reading, ServoState, Snapshot, Torque, World, WorldError};
+
+/// Version of the MuJoCo library in use, `3.17.0`.
+pub fn mujoco_version() -> String {
+    mujoco_rs::mujoco_version().to_string()
+}

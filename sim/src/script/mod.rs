@@ -240,6 +240,10 @@ impl Teleoperator for ScriptedTeleop {
         Ok((goal, event))
     }
 
+    fn action(&self) -> Option<&[f32]> {
+        Some(&self.action)
+    }
+
     fn reset(&mut self) {
         self.script.reset(self.seed.wrapping_add(self.episode));
         self.episode += 1;
