@@ -26,6 +26,14 @@ pub enum CameraError {
         /// What the system said.
         cause: String,
     },
+    /// The camera failed while it ran.
+    #[error("camera {name} failed: {cause}")]
+    Failed {
+        /// Camera name.
+        name: String,
+        /// What it said.
+        cause: String,
+    },
     /// No new frame came in time.
     #[error("camera {name} gave no frame for {ms} ms")]
     Stalled {

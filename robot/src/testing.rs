@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::arm::{Arm, ArmError, ArmSpec, ArmState, CheckedGoal};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::so101;
 
 /// Lag of a joint behind its goal, s.
@@ -26,6 +26,8 @@ pub struct World {
     /// The next measurements fail.
     pub failing_reads: u32,
     pub unplugged: bool,
+    /// The next measurement panics.
+    pub panics: bool,
     /// Every goal that reached the servos, with its time.
     pub commands: Vec<(Duration, Vec<f64>)>,
     pub disables: u32,
@@ -68,6 +70,7 @@ impl Bench {
             welded: None,
             failing_reads: 0,
             unplugged: false,
+            panics: false,
             commands: Vec::new(),
             disables: 0,
         };
@@ -87,6 +90,14 @@ impl Bench {
         Box::new(self.clone())
     }
 
+    /// A clock that moves this world beside another clock.
+    pub fn beside(&self, clock: SystemClock) -> Box<dyn Clock> {
+        Box::new(Beside {
+            bench: self.clone(),
+            clock,
+        })
+    }
+
     pub fn advance(&self, seconds: f64) -> Duration {
         let mut world = self.world();
         world.advance(seconds);
@@ -101,6 +112,9 @@ impl Arm for Bench {
 
     fn read(&mut self) -> Result<ArmState, ArmError> {
         let mut world = self.world();
+        if std::mem::take(&mut world.panics) {
+            panic!("the bench was told to");
+        }
         if world.unplugged {
             return Err(ArmError::Gone("the bench".into()));
         }
@@ -172,5 +186,22 @@ impl Clock for Bench {
         let left = deadline.saturating_sub(world.time);
         world.advance(left.as_secs_f64());
         world.time = world.time.max(deadline);
+    }
+}
+
+struct Beside {
+    bench: Bench,
+    clock: SystemClock,
+}
+
+impl Clock for Beside {
+    fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    fn sleep_until(&mut self, deadline: Duration) {
+        self.clock.sleep_until(deadline);
+        let now = self.clock.now();
+        self.bench.sleep_until(now);
     }
 }
