@@ -1,8 +1,20 @@
 //! The `rapport` binary: one file per subcommand in `cli`, the joining loops beside this file.
 
 mod cli;
+mod clips;
+mod demo;
+mod evaluation;
 mod interrupt;
+mod labelling;
+mod practice;
+mod recording;
 mod report;
+mod run_dir;
+mod schema;
+mod station;
+mod teleops;
+mod terminal;
+mod training;
 mod ui;
 mod viz;
 
@@ -13,10 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("RAPPORT_LOG")
-                .unwrap_or_else(|_| "warn,rapport=info".into()),
-        )
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("RAPPORT_LOG").unwrap_or_else(|_| "warn,rapport=info".into()))
         .with_writer(std::io::stderr)
         .without_time()
         .init();

@@ -1,6 +1,18 @@
 //! The command line: one file per subcommand.
 
 mod config;
+mod dataset;
+pub mod demo;
+pub mod deploy;
+mod encode;
+pub mod eval;
+pub mod prefer;
+pub mod record;
+mod replay;
+pub mod reward;
+mod teleop;
+pub mod train;
+mod twin;
 mod view;
 
 use std::process::ExitCode;
@@ -39,6 +51,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
+    Record(record::Args),
+    Replay(replay::Args),
+    Teleop(teleop::Args),
+    Dataset(dataset::Args),
+    Encode(encode::Args),
+    Prefer(prefer::Args),
+    Reward(reward::Args),
+    Train(train::Args),
+    Eval(eval::Args),
+    Deploy(deploy::Args),
+    Twin(twin::Args),
     View(view::Args),
 }
 
@@ -76,24 +100,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Where `./x setup` puts what a machine needs once: weights, MuJoCo, the viewer.
-fn data_dir() -> std::path::PathBuf {
-    let home = || {
-        std::env::var_os("HOME")
-            .map(std::path::PathBuf::from)
-            .unwrap_or_default()
-    };
-    std::env::var_os("RAPPORT_HOME")
-        .map(Into::into)
-        .unwrap_or_else(|| {
-            std::env::var_os("XDG_DATA_HOME")
-                .map_or_else(|| home().join(".local/share"), Into::into)
-                .join("rapport")
-        })
-}
-
 fn run(command: Command, ui: Ui) -> anyhow::Result<()> {
     match command {
+        Command::Demo(args) => demo::run(&args, ui),
+        Command::Record(args) => record::run(&args, ui),
+        Command::Replay(args) => replay::run(&args, ui),
+        Command::Teleop(args) => teleop::run(&args, ui),
+        Command::Dataset(args) => dataset::run(&args, ui),
+        Command::Encode(args) => encode::run(&args, ui),
+        Command::Prefer(args) => prefer::run(&args, ui),
+        Command::Reward(args) => reward::run(&args, ui),
+        Command::Train(args) => train::run(&args, ui),
+        Command::Eval(args) => eval::run(&args, ui),
+        Command::Deploy(args) => deploy::run(&args, ui),
+        Command::Twin(args) => twin::run(&args, ui),
         Command::View(args) => view::run(&args, ui),
     }
 }

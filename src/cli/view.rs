@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Usage, data_dir};
+use super::Usage;
 use crate::ui::Ui;
 
 /// Open a recording (.rrd), a dataset folder or a run folder in the Rerun viewer.
@@ -63,7 +63,7 @@ fn viewer() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("RAPPORT_VIEWER") {
         return Ok(path.into());
     }
-    let installed = data_dir().join("viewer/rerun");
+    let installed = rapport::perception::data_dir().join("viewer/rerun");
     if installed.exists() {
         return Ok(installed);
     }

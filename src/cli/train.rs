@@ -1,0 +1,237 @@
+//! `rapport train`: a policy from demonstrations, or from a reward.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use rapport::perception::DeviceChoice;
+use rapport::policy::{Bc, BcConfig, HiddenNorm, PolicySpec, Sac, SacConfig, Transition};
+use rapport::reward::LoadedReward;
+use serde::{Deserialize, Serialize};
+
+use super::Usage;
+use crate::clips::{Library, camera_of};
+use crate::interrupt;
+use crate::labelling::Labeller;
+use crate::practice::{Practice as _, SimPractice};
+use crate::run_dir::{self, MetricsLog};
+use crate::schema;
+use crate::training::{RewardSource, TrainingConfig, train};
+use crate::ui::Ui;
+
+/// Train a policy: `bc` copies demonstrations, `sac` practises in simulation on a reward.
+///
+/// The run's directory holds the resolved configuration, `metrics.jsonl` and a checkpoint; Ctrl-C saves, `--resume` goes on
+/// exactly where it stopped.
+#[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
+pub struct Args {
+    /// How to learn.
+    #[arg(long, value_enum, default_value_t = Learner::Sac)]
+    pub policy: Learner,
+    /// A reward's directory, or `true` for the simulator's own reward (for comparison).
+    #[arg(long, value_name = "DIR|true")]
+    pub reward: Option<String>,
+    /// Demonstrations: what `bc` copies, what `sac` starts from.
+    #[arg(long, value_name = "DIR")]
+    pub dataset: Option<PathBuf>,
+    /// Task to practise in (`sac`).
+    #[arg(long, default_value = "so101-push")]
+    pub env: String,
+    /// Steps in the task (`sac`).
+    #[arg(long, default_value_t = 15_000)]
+    pub steps: u64,
+    /// Gradient steps per step in the task (`sac`).
+    #[arg(long, default_value_t = 1.0)]
+    pub update_to_data: f64,
+    /// Discount per step (`sac`).
+    #[arg(long, default_value_t = 0.97)]
+    pub discount: f64,
+    /// Width of the two hidden layers.
+    #[arg(long, default_value_t = 128)]
+    pub hidden: usize,
+    /// Rewards are multiplied by this before the learner sees them (`sac`).
+    #[arg(long, default_value_t = 10.0)]
+    pub reward_scale: f64,
+    /// Camera whose pictures the reward sees.
+    #[arg(long, default_value = "front")]
+    pub camera: String,
+    /// Seed of networks, exploration and episodes.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Where to compute features.
+    #[arg(long, default_value = "cpu", value_name = "cpu|wgpu")]
+    #[serde(skip)]
+    pub device: DeviceChoice,
+    /// The run's directory.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Go on with the run in --out.
+    #[arg(long)]
+    #[serde(skip)]
+    pub resume: bool,
+}
+
+/// How to learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Learner {
+    /// Behaviour cloning.
+    Bc,
+    /// Soft actor-critic.
+    Sac,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
+    if args.resume && !args.out.join("policy.toml").exists() {
+        return Err(Usage(format!("{} holds no checkpoint to resume", args.out.display())).into());
+    }
+    if !args.resume && args.out.join("policy.toml").exists() {
+        return Err(Usage(format!("{} already holds a policy; give another --out, or --resume", args.out.display())).into());
+    }
+    match args.policy {
+        Learner::Bc => bc(args, ui),
+        Learner::Sac => sac(args, ui),
+    }
+}
+
+fn bc(args: &Args, ui: Ui) -> anyhow::Result<()> {
+    let dir = args.dataset.as_deref().ok_or_else(|| Usage("bc copies demonstrations: give them with --dataset".into()))?;
+    let dataset = rapport::dataset::Dataset::open(dir)?;
+    let practice = SimPractice::new(&args.env, &args.camera, (32, 32))?;
+    let spec = schema::policy_spec(&**practice.env().task(), practice.observation_names(), practice.env().action_len())?;
+    let demonstrations = (0..dataset.len())
+        .map(|index| {
+            let (observations, actions) = schema::observations_and_actions(&dataset.episode_columns(index)?)?;
+            let zeros = vec![0.0; observations.len()];
+            transitions(&observations, &actions, &zeros, 1.0, &spec, dir)
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    run_dir::create(&args.out, "train", args.seed, args)?;
+    let config = BcConfig { hidden: vec![args.hidden; 2], ..BcConfig::default() };
+    let bar = ui.bar(config.epochs, "copying demonstrations");
+    let mut log = MetricsLog::open(&args.out)?;
+    let mut written = Ok(());
+    let (policy, report) = Bc::fit(spec, config, args.seed, &demonstrations, |epoch, losses| {
+        bar.set_position(epoch);
+        written = log.write(&serde_json::json!({ "epoch": epoch, "update": losses }));
+        if interrupt::requested() || written.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    written?;
+    bar.finish_and_clear();
+    policy.save(&args.out)?;
+    let summary = serde_json::json!({
+        "demonstrations": demonstrations.len(), "epochs": report.epochs, "best_epoch": report.best_epoch, "validation_loss": report.validation_loss,
+    });
+    ui.result(&summary, || format!("bc: {} demonstrations, {} epochs -> {}", demonstrations.len(), report.epochs, args.out.display()))
+}
+
+/// Rows as transitions; `rewards[t]` is what action `t` led to.
+fn transitions(
+    observations: &[Vec<f32>],
+    actions: &[Vec<f32>],
+    rewards: &[f64],
+    scale: f64,
+    spec: &PolicySpec,
+    dir: &std::path::Path,
+) -> anyhow::Result<Vec<Transition>> {
+    if observations.first().is_some_and(|o| o.len() != spec.observation_dim) {
+        return Err(Usage(format!("{} was not recorded on this task (its observations have another width)", dir.display())).into());
+    }
+    let last = observations.len().saturating_sub(1);
+    Ok((0..last)
+        .map(|t| Transition {
+            observation: observations[t].clone(),
+            action: actions[t].clone(),
+            reward: (rewards[t] * scale) as f32,
+            next_observation: observations[t + 1].clone(),
+            terminated: false,
+            truncated: t + 1 == last,
+        })
+        .collect())
+}
+
+fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
+    let word = args.reward.as_deref().ok_or_else(|| Usage("sac needs a reward: --reward DIR, or --reward true to compare".into()))?;
+    let learned = if word == "true" { None } else { Some(super::reward::open_reward(word.as_ref(), args.device)?) };
+    let size = demonstration_size(args)?;
+    let mut practice = SimPractice::new(&args.env, &args.camera, size)?;
+    let spec = schema::policy_spec(&**practice.env().task(), practice.observation_names(), practice.env().action_len())?;
+    let mut learner = if args.resume {
+        Sac::resume(&args.out)?
+    } else {
+        run_dir::create(&args.out, "train", args.seed, args)?;
+        let config = SacConfig {
+            hidden: vec![args.hidden; 2],
+            critic_norm: HiddenNorm::Layer,
+            discount: args.discount,
+            batch: 128,
+            update_to_data: args.update_to_data,
+            initial_random_steps: 500,
+            demonstration_share: 0.5,
+            ..SacConfig::default()
+        };
+        let mut learner = Sac::new(spec, config, args.seed)?;
+        seed_with_demonstrations(args, learned.as_ref().map(|(reward, _)| reward), &mut learner, ui)?;
+        learner
+    };
+    let fps = practice.policy_hz();
+    let mut reward = match learned {
+        None => RewardSource::Truth,
+        Some((reward, encoder)) => RewardSource::Learned(Box::new(Labeller::new(encoder, reward.model, fps))),
+    };
+    let config = TrainingConfig { steps: args.steps, reward_scale: args.reward_scale, seed: args.seed, ..TrainingConfig::default() };
+    let mut log = MetricsLog::open(&args.out)?;
+    let bar = ui.bar(args.steps, &format!("sac on {}", args.env));
+    let summary = train(&mut practice, &mut reward, &mut learner, &config, &args.out, &mut log, |steps, word| {
+        bar.set_position(steps);
+        bar.set_message(word.to_owned());
+    })?;
+    bar.finish_and_clear();
+    ui.result(&summary, || {
+        let end = if summary.interrupted { "; stopped, go on with --resume" } else { "" };
+        format!("sac: {} steps, {} updates in {:.0} s -> {}{end}", summary.steps, summary.updates, summary.seconds, args.out.display())
+    })
+}
+
+/// Pictures in practice are as large as the demonstrations', so that both reach the encoder alike.
+fn demonstration_size(args: &Args) -> anyhow::Result<(u32, u32)> {
+    let Some(dir) = &args.dataset else { return Ok((112, 112)) };
+    let dataset = rapport::dataset::Dataset::open(dir)?;
+    let frame = dataset.frame(0, &camera_of(&dataset, Some(&args.camera))?, 0)?;
+    Ok(frame.dimensions())
+}
+
+/// Puts demonstrations, labelled with the same reward as practice, beside the replay buffer.
+fn seed_with_demonstrations(args: &Args, reward: Option<&LoadedReward>, learner: &mut Sac, ui: Ui) -> anyhow::Result<()> {
+    let Some(dir) = &args.dataset else { return Ok(()) };
+    let dataset = rapport::dataset::Dataset::open(dir)?;
+    let library = match reward {
+        Some(reward) => {
+            let mut encoder = rapport::perception::open(&reward.encoder.name, args.device)?;
+            Some(Library::encode(dir, Some(&args.camera), &mut *encoder, ui)?)
+        }
+        None => None,
+    };
+    for index in 0..dataset.len() {
+        let episode = dataset.episode_columns(index)?;
+        // Row t holds what was seen before action t: the reward of action t is that of row t + 1.
+        let rewards: Vec<f64> = match (&library, reward) {
+            (Some(library), Some(reward)) => {
+                let features = &library.features()[index];
+                let after = features.select(&(1..features.len()).collect::<Vec<_>>());
+                let clip = rapport::reward::Clip::from_features(after, f64::from(dataset.info().fps));
+                rapport::reward::RewardModel::score(&*reward.model, &clip, &Default::default())?.per_step
+            }
+            _ => {
+                let column = episode.columns.get("next.reward");
+                column.with_context(|| format!("{} has no column next.reward", dir.display()))?.values.iter().map(|&r| f64::from(r)).collect()
+            }
+        };
+        let (observations, actions) = schema::observations_and_actions(&episode)?;
+        let transitions = transitions(&observations, &actions, &rewards, args.reward_scale, learner.spec(), dir)?;
+        learner.observe_demonstration(&transitions)?;
+    }
+    Ok(())
+}
+

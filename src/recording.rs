@@ -1,0 +1,142 @@
+//! Recording: a teleoperator moves a station, and every policy step becomes a row of a dataset.
+
+use anyhow::Context as _;
+use image::RgbImage;
+use rapport::dataset::EpisodeWriter;
+use rapport::robot::action::ActionMapper;
+use rapport::robot::guard::GuardState;
+use rapport::robot::{TeleopEvent, Teleoperator, so101, units};
+use rapport::sim::Reading;
+
+use crate::interrupt;
+use crate::schema;
+use crate::station::Station;
+use crate::viz::{Message, Recording};
+
+/// How an episode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its time was over or the operator said done.
+    Done,
+    /// The operator wants it again.
+    Redo,
+    /// The operator, or Ctrl-C, ends the session.
+    Quit,
+}
+
+/// What a row needs to know about rates.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Ticks of the control loop per row.
+    pub ticks_per_row: u32,
+    /// Rows of an episode.
+    pub rows: usize,
+}
+
+/// Records one episode. `writer` gets every row; `viewer` sees what happens.
+pub fn record(
+    station: &mut Station,
+    teleop: &mut dyn Teleoperator,
+    task: &dyn rapport::sim::tasks::Task,
+    rates: Rates,
+    mut writer: Option<&mut EpisodeWriter>,
+    mut viewer: Option<&mut Recording>,
+) -> anyhow::Result<End> {
+    let mapper = ActionMapper::new(task.action_space(), so101::spec(), so101::chain())?;
+    teleop.reset();
+    let mut tick = station.tick(None)?;
+    let start = station.referee.as_ref().map(|r| r.reading()).transpose()?;
+    let begin = tick.time;
+    for row in 0..rates.rows {
+        let pictures = pictures(station)?;
+        let (before, seen) = (tick.state.clone(), station.referee.as_ref().map(|r| r.reading()).transpose()?);
+        let mut goal = Vec::new();
+        let mut control = None;
+        let mut end = None;
+        for _ in 0..rates.ticks_per_row {
+            let (next, event) = teleop.next_goal(&tick.state)?;
+            match event {
+                Some(TeleopEvent::Redo) => return Ok(End::Redo),
+                Some(TeleopEvent::Quit) => end = Some(End::Quit),
+                Some(TeleopEvent::Done) | None => {}
+            }
+            goal = next;
+            control = control.or_else(|| teleop.action().map(<[f32]>::to_vec));
+            tick = station.tick(Some(&goal))?;
+            anyhow::ensure!(tick.guard != GuardState::Fault, "the guard stopped the arm: {:?}", tick.reason);
+        }
+        // What was sent, not what was asked for: the two differ where the guard had to act.
+        let sent = tick.sent.clone().unwrap_or(goal);
+        let control = control.map_or_else(|| mapper.action_toward(&sent, &before), Ok)?;
+        if let Some(viewer) = viewer.as_deref_mut() {
+            show(viewer, (tick.time - begin).as_secs_f64(), &before.positions, &pictures, seen.as_ref());
+        }
+        if let Some(writer) = writer.as_deref_mut() {
+            let truth = match (&station.referee, &seen, &start) {
+                (Some(referee), Some(seen), Some(start)) => {
+                    let (task, after) = (referee.task(), referee.reading()?);
+                    Some(Truth {
+                        environment: task.environment_state(seen).iter().map(|&v| v as f32).collect(),
+                        reward: task.reward(&after) as f32,
+                        success: f32::from(u8::from(task.success(&after))),
+                        progress: task.progress(seen) as f32,
+                        phase: phase(seen, start, task.success(seen)),
+                    })
+                }
+                _ => None,
+            };
+            let spec = so101::spec();
+            let (state, action) = (units::lerobot_from_positions(&spec, &before.positions)?, units::lerobot_from_positions(&spec, &sent)?);
+            let mut values: Vec<(&str, &[f32])> = vec![(schema::STATE, &state), (schema::ACTION, &action), (schema::CONTROL, &control)];
+            if let Some(truth) = &truth {
+                values.push((schema::ENVIRONMENT, &truth.environment));
+                values.push((schema::REWARD, std::slice::from_ref(&truth.reward)));
+                values.push((schema::SUCCESS, std::slice::from_ref(&truth.success)));
+                values.push((schema::PROGRESS, std::slice::from_ref(&truth.progress)));
+                values.push((schema::PHASE, std::slice::from_ref(&truth.phase)));
+            }
+            let images: Vec<(&str, &RgbImage)> = pictures.iter().map(|(name, image)| (name.as_str(), image)).collect();
+            writer.push(&values, &images).with_context(|| format!("recording row {row}"))?;
+        }
+        if interrupt::requested() {
+            return Ok(End::Quit);
+        }
+        if let Some(end) = end {
+            return Ok(end);
+        }
+    }
+    Ok(End::Done)
+}
+
+struct Truth {
+    environment: Vec<f32>,
+    reward: f32,
+    success: f32,
+    progress: f32,
+    phase: f32,
+}
+
+/// 0 before the object moves, 1 on its way, 2 where it should be.
+fn phase(seen: &Reading, start: &Reading, done: bool) -> f32 {
+    let place = |reading: &Reading| reading.cube.map(|cube| cube.position());
+    let moved = place(seen).zip(place(start)).is_some_and(|(now, then)| (now - then).norm() > 0.005);
+    if done { 2.0 } else { f32::from(u8::from(moved)) }
+}
+
+/// One picture of every camera.
+pub fn pictures(station: &mut Station) -> anyhow::Result<Vec<(String, RgbImage)>> {
+    station.cameras.iter_mut().map(|camera| Ok((camera.name().to_owned(), camera.capture()?.image))).collect()
+}
+
+/// Shows a moment in the viewer, without ever waiting for it.
+pub fn show(viewer: &mut Recording, seconds: f64, joints: &[f64], pictures: &[(String, RgbImage)], seen: Option<&Reading>) {
+    viewer.offer(Message::Time(seconds));
+    viewer.offer(Message::Joints(joints.to_vec()));
+    for (name, image) in pictures {
+        viewer.offer(Message::Image(name.clone(), image.clone()));
+    }
+    if let Some(cube) = seen.and_then(|s| s.cube) {
+        let position = cube.position();
+        viewer.offer(Message::Block("world/cube".into(), [position.x, position.y, position.z], [0.015; 3], [210, 45, 40]));
+    }
+}

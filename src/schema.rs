@@ -1,0 +1,84 @@
+//! How a run of an arm becomes rows of a LeRobot dataset and back: which columns, in which units.
+//!
+//! A row holds what was seen at a moment and what was then done. Columns that LeRobot knows are in LeRobot's units (degrees,
+//! gripper 0..100); the rest is SI. `control` is the action as policies know it, `-1..=1` in the task's own action space.
+
+use anyhow::Context as _;
+use rapport::dataset::{Column, Dtype, Episode, Feature};
+use rapport::policy::PolicySpec;
+use rapport::robot::{ArmSpec, so101, units};
+use rapport::sim::tasks::Task;
+
+use crate::practice::observation_vector;
+
+/// Measured joint positions.
+pub const STATE: &str = "observation.state";
+/// Joint goals that were sent.
+pub const ACTION: &str = "action";
+/// The same as the task's action, `-1..=1`.
+pub const CONTROL: &str = "control";
+/// Where the objects are, as a simulator or a tracker says.
+pub const ENVIRONMENT: &str = "observation.environment_state";
+/// Ground truth of the simulator: reward of the step that led to the next row.
+pub const REWARD: &str = "next.reward";
+/// Ground truth: the task is done after the step.
+pub const SUCCESS: &str = "next.success";
+/// Ground truth about the row's own state: metres from done, negative.
+pub const PROGRESS: &str = "truth.progress";
+/// Ground truth: 0 before the object moves, 1 while it is not at its goal, 2 at the goal.
+pub const PHASE: &str = "truth.phase";
+
+/// The numeric columns of a recording of `task` on `spec`; `has_referee` where a simulator gives the truth.
+pub fn features(spec: &ArmSpec, task: &dyn Task, referee: Referee) -> Vec<Feature> {
+    let joints = units::lerobot_names(spec);
+    let mut features = vec![Feature::named(STATE, joints.clone()), Feature::named(ACTION, joints)];
+    if let Ok(mapper) = rapport::robot::action::ActionMapper::new(task.action_space(), spec.clone(), so101::chain()) {
+        features.push(Feature::named(CONTROL, mapper.names()));
+    }
+    if referee == Referee::Present {
+        features.push(Feature::named(ENVIRONMENT, task.features().iter().map(|f| f.name)));
+        features.push(Feature::new(REWARD, 1));
+        features.push(Feature::new(SUCCESS, 1).stored_as(Dtype::Bool));
+        features.push(Feature::new(PROGRESS, 1));
+        features.push(Feature::new(PHASE, 1).stored_as(Dtype::Int64));
+    }
+    features
+}
+
+/// Whether somebody knows the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Referee {
+    /// A simulator.
+    Present,
+    /// A real arm.
+    Absent,
+}
+
+/// What policies of a task see and do.
+pub fn policy_spec(task: &dyn Task, names: Vec<String>, action_dim: usize) -> anyhow::Result<PolicySpec> {
+    Ok(PolicySpec {
+        observation_dim: names.len(),
+        action_dim,
+        observation_names: names,
+        action_space: serde_json::json!({ "task": task.name(), "space": serde_json::to_value(task.action_space())? }),
+    })
+}
+
+/// An episode as policies see it: observations `[time][observation_dim]` and actions `[time][action_dim]`.
+pub fn observations_and_actions(episode: &Episode) -> anyhow::Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+    let column = |name: &str| -> anyhow::Result<&Column> {
+        episode.columns.get(name).with_context(|| format!("the dataset has no column {name}; record it with `rapport record --task`"))
+    };
+    let (state, control) = (column(STATE)?, column(CONTROL)?);
+    let environment = episode.columns.get(ENVIRONMENT);
+    let (spec, chain) = (so101::spec(), so101::chain());
+    let mut observations = Vec::with_capacity(state.len());
+    for t in 0..state.len() {
+        let joints = units::positions_from_lerobot(&spec, state.row(t)).context("reading observation.state")?;
+        let tool = chain.base_from_tool(&joints[..chain.links.len()]).translation.vector;
+        let objects: Vec<f64> = environment.map(|e| e.row(t).iter().map(|&v| f64::from(v)).collect()).unwrap_or_default();
+        observations.push(observation_vector(&joints, &tool.into(), &objects));
+    }
+    let actions = (0..control.len()).map(|t| control.row(t).to_vec()).collect();
+    Ok((observations, actions))
+}
