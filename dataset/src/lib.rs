@@ -29,6 +29,7 @@ pub use error::{Error, Result};
 pub use info::Info;
 pub use reader::Dataset;
 pub use recording::EpisodeWriter;
+pub use recovery::{Repaired, repair};
 pub use verify::{Depth, Finding, Report, Severity, verify, verify_to};
 pub use video::VideoCodec;
 pub use writer::DatasetWriter;

@@ -305,7 +305,7 @@ fn a_video_that_cannot_be_written_ends_the_episode_with_its_reason() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// Flipped bytes are an error or give other numbers, but reading and verifying never panic.
     #[test]

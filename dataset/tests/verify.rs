@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use common::{config, episode, numbered};
 use rapport_dataset::{
-    DatasetWriter, Depth, Info, Report, Severity, VideoCodec, verify, verify_to, video,
+    DatasetWriter, Depth, Error, Info, Report, Severity, VideoCodec, repair, verify, verify_to,
+    video,
 };
 
 struct Sound {
@@ -241,6 +242,44 @@ fn missing_or_outdated_statistics_are_warnings() {
         "does not exist",
     );
     assert!(verify(&sound.dir).is_ok());
+}
+
+#[test]
+fn repair_computes_the_statistics_again_and_keeps_those_of_unknown_features() {
+    let sound = sound();
+    let path = sound.dir.join("meta/stats.json");
+    let read =
+        || -> serde_json::Value { serde_json::from_slice(&fs::read(&path).unwrap()).unwrap() };
+    let exact = read();
+    let mut stats = exact.clone();
+    stats["action"]["q99"] = serde_json::json!([9.0, 9.0]);
+    stats
+        .as_object_mut()
+        .unwrap()
+        .remove("observation.images.front");
+    stats["of.another.tool"] = serde_json::json!({"min": [1.0]});
+    fs::write(&path, stats.to_string()).unwrap();
+    fs::create_dir(sound.dir.join(".partial")).unwrap();
+
+    let repaired = repair(&sound.dir).unwrap();
+    assert_eq!(repaired.removed, [Path::new(".partial")]);
+    assert!(
+        repaired
+            .statistics
+            .contains(&"observation.images.front".to_owned())
+    );
+    let mut again = read();
+    let other = again.as_object_mut().unwrap().remove("of.another.tool");
+    assert_eq!(other, Some(serde_json::json!({"min": [1.0]})));
+    assert_eq!(again, exact);
+
+    fs::remove_file(&path).unwrap();
+    repair(&sound.dir).unwrap();
+    assert_eq!(read(), exact);
+    assert_eq!(verify(&sound.dir).findings, []);
+    let writer = DatasetWriter::open(&sound.dir).unwrap();
+    assert!(matches!(repair(&sound.dir), Err(Error::Locked { .. })));
+    drop(writer);
 }
 
 #[test]
