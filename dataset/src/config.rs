@@ -253,8 +253,8 @@ impl DatasetConfig {
             total_frames: 0,
             total_tasks: 0,
             chunks_size: 1000,
-            data_files_size_in_mb: 100.0,
-            video_files_size_in_mb: 200.0,
+            data_files_size_in_mb: info::default_data_size(),
+            video_files_size_in_mb: info::default_video_size(),
             data_path: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet".into(),
             video_path: (!self.cameras.is_empty()).then(|| {
                 "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4".into()

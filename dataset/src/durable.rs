@@ -1,6 +1,6 @@
 //! Writing files so that a crash or a power cut leaves either the old content or the new one.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +90,18 @@ pub(crate) fn create_dir(dir: &Path) -> Result<()> {
 /// Removes a file.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     fs::remove_file(path).map_err(|e| Error::io("remove", path, e))
+}
+
+/// Takes the lock of a dataset for as long as the file is held. The system lets go of it when the process dies.
+pub(crate) fn lock(dir: &Path) -> Result<File> {
+    let file = File::open(dir).map_err(|e| Error::io("open", dir, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: dir.into() }),
+        // Some network filesystems have no locks; recording there works, unguarded.
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(e)) => Err(Error::io("lock", dir, e)),
+    }
 }
 
 /// Files matching `<dir>/*/*.<extension>` in sorted order, as LeRobot finds them. A missing `dir` has none.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use crate::error::{Error, Result};
 
@@ -45,10 +45,10 @@ pub struct Info {
     pub chunks_size: usize,
     /// Target size of a data file in MB.
     #[serde(default = "default_data_size")]
-    pub data_files_size_in_mb: f64,
+    pub data_files_size_in_mb: Number,
     /// Target size of a video file in MB.
     #[serde(default = "default_video_size")]
-    pub video_files_size_in_mb: f64,
+    pub video_files_size_in_mb: Number,
     /// Template of the data files' paths.
     #[serde(default = "default_data_path")]
     pub data_path: String,
@@ -69,11 +69,11 @@ pub struct Info {
 fn default_chunks_size() -> usize {
     1000
 }
-fn default_data_size() -> f64 {
-    100.0
+pub(crate) fn default_data_size() -> Number {
+    100.into()
 }
-fn default_video_size() -> f64 {
-    200.0
+pub(crate) fn default_video_size() -> Number {
+    200.into()
 }
 fn default_data_path() -> String {
     "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet".into()

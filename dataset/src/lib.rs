@@ -1,7 +1,7 @@
 //! Demonstrations on disk: LeRobotDataset v3 read, write and verify; video.
 //!
 //! - [`Episode`] is what everything else works with; [`Dataset`] reads it, [`DatasetWriter`] records it.
-
+//! - [`verify()`] checks every file of a dataset and reports each finding in a sentence.
 //! - [`video`] reads and writes mp4 files on their own.
 
 mod commit;
@@ -18,6 +18,7 @@ mod recording;
 mod recovery;
 pub mod stats;
 mod tasks;
+pub mod verify;
 pub mod video;
 mod writer;
 
@@ -28,5 +29,7 @@ pub use error::{Error, Result};
 pub use info::Info;
 pub use reader::Dataset;
 pub use recording::EpisodeWriter;
+pub use recovery::{Repaired, repair};
+pub use verify::{Depth, Finding, Report, Severity, verify, verify_to};
 pub use video::VideoCodec;
 pub use writer::DatasetWriter;

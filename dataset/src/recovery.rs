@@ -1,7 +1,9 @@
-//! Opening a dataset to append: what an interrupted recording left behind goes, what was saved is counted up.
+//! What an interrupted recording left behind goes, what was saved is counted up: for appending, and for [`repair`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::data::{self, Columns};
 use crate::durable;
@@ -28,7 +30,11 @@ pub(crate) struct Found {
 /// The statistics are put right before anything is removed, so that a kill in here is noticed by the next call.
 pub(crate) fn recover(dir: &Path, info: &Info) -> Result<Found> {
     let mut table = read_table(dir, info)?;
-    let (mut leftovers, statistics) = read_rows(dir, info, &table)?;
+    let Rows {
+        mut leftovers,
+        statistics,
+        tasks_used,
+    } = read_rows(dir, info, &table)?;
     leftovers.append(&mut table.leftovers);
     leftovers.extend(leftover_videos(dir, info, &table.rows)?);
 
@@ -37,18 +43,20 @@ pub(crate) fn recover(dir: &Path, info: &Info) -> Result<Found> {
     } else {
         Vec::new()
     };
-    if tasks.len() < info.total_tasks {
+    // A task that rows refer to stays, whatever `info.json` counts.
+    let total_tasks = info.total_tasks.max(tasks_used);
+    if tasks.len() < total_tasks {
         return Err(Error::corrupt(
             &tasks::path(dir),
             format!(
                 "it holds {} of {} tasks; verify the dataset",
                 tasks.len(),
-                info.total_tasks
+                total_tasks
             ),
         ));
     }
-    if tasks.len() > info.total_tasks {
-        tasks.truncate(info.total_tasks);
+    if tasks.len() > total_tasks {
+        tasks.truncate(total_tasks);
         if tasks.is_empty() {
             leftovers.push(tasks::path(dir));
         } else {
@@ -56,7 +64,8 @@ pub(crate) fn recover(dir: &Path, info: &Info) -> Result<Found> {
         }
     }
     if !leftovers.is_empty() && info.total_episodes > 0 {
-        durable::replace(&stats::path(dir), &statistics.to_bytes())?;
+        let bytes = stats::with_others(dir, &statistics)?;
+        durable::replace(&stats::path(dir), &bytes)?;
     } else if info.total_episodes == 0 && stats::path(dir).is_file() {
         leftovers.push(stats::path(dir));
     }
@@ -80,10 +89,46 @@ pub(crate) fn recover(dir: &Path, info: &Info) -> Result<Found> {
     })
 }
 
+/// What [`repair`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repaired {
+    /// Leftovers of an interrupted recording that were removed, relative to the dataset.
+    pub removed: Vec<PathBuf>,
+    /// Features whose statistics were computed again.
+    pub statistics: Vec<String>,
+}
+
+/// Removes what an interrupted recording left in the dataset in `dir` and computes `meta/stats.json` again from its rows,
+/// with exact quantiles. Saved episodes are not touched.
+///
+/// Statistics of videos that Rapport recorded are exact; of others, evenly spread frames are decoded, as LeRobot does. Those
+/// of features that are neither numbers nor video are kept.
+///
+/// # Errors
+/// Those of [`Dataset::open`](crate::Dataset::open); [`Error::Locked`] while the dataset is being recorded;
+/// [`Error::Corrupt`] when a saved episode is damaged, which nothing can bring back.
+pub fn repair(dir: impl AsRef<Path>) -> Result<Repaired> {
+    let dir = dir.as_ref();
+    Info::read(dir)?;
+    let _lock = durable::lock(dir)?;
+    let info = Info::read(dir)?;
+    let found = recover(dir, &info)?;
+    let mut repaired = Repaired {
+        removed: found.removed,
+        statistics: Vec::new(),
+    };
+    if info.total_episodes > 0 {
+        let bytes = stats::with_others(dir, &found.statistics)?;
+        durable::replace(&stats::path(dir), &bytes)?;
+        repaired.statistics = found.statistics.stats().into_keys().collect();
+    }
+    Ok(repaired)
+}
+
 /// Statistics of all saved episodes.
 pub(crate) fn statistics(dir: &Path, info: &Info) -> Result<Accumulator> {
     let table = read_table(dir, info)?;
-    Ok(read_rows(dir, info, &table)?.1)
+    Ok(read_rows(dir, info, &table)?.statistics)
 }
 
 #[derive(Default)]
@@ -120,8 +165,17 @@ fn read_table(dir: &Path, info: &Info) -> Result<EpisodeTable> {
     Ok(table)
 }
 
-/// Reads all data files: those that are leftovers, and the statistics of the others.
-fn read_rows(dir: &Path, info: &Info, table: &EpisodeTable) -> Result<(Vec<PathBuf>, Accumulator)> {
+/// What the data files hold.
+struct Rows {
+    /// Files that are leftovers.
+    leftovers: Vec<PathBuf>,
+    /// Statistics of the others.
+    statistics: Accumulator,
+    /// One more than the largest task number in the others.
+    tasks_used: usize,
+}
+
+fn read_rows(dir: &Path, info: &Info, table: &EpisodeTable) -> Result<Rows> {
     let mut leftovers = Vec::new();
     let mut all = Columns::new();
     let mut rows = 0;
@@ -166,7 +220,12 @@ fn read_rows(dir: &Path, info: &Info, table: &EpisodeTable) -> Result<(Vec<PathB
             statistics.add_pixels(&key, &pixels);
         }
     }
-    Ok((leftovers, statistics))
+    let task = |last: usize, t: &f64| last.max(*t as usize + 1);
+    Ok(Rows {
+        leftovers,
+        statistics,
+        tasks_used: all.get("task_index").map_or(0, |t| t.iter().fold(0, task)),
+    })
 }
 
 /// A save that did not reach its end leaves files of exactly one episode: the one after the last.

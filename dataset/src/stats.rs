@@ -147,6 +147,25 @@ pub fn read(dir: &Path) -> Result<Option<Stats>> {
     ))
 }
 
+/// Content of `stats.json` with the given statistics and those of other features that the file in `dir` has.
+pub(crate) fn with_others(dir: &Path, known: &Accumulator) -> Result<Vec<u8>> {
+    let path = path(dir);
+    let mut all: Map<String, Value> = match fs::read(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Map::new(),
+        // A file that is damaged has nothing to keep.
+        other => serde_json::from_slice(&other.map_err(|e| Error::io("read", &path, e))?)
+            .unwrap_or_default(),
+    };
+    all.extend(known.to_json());
+    Ok(pretty(&all))
+}
+
+fn pretty(map: &Map<String, Value>) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(map).expect("a map of numbers serialises");
+    bytes.push(b'\n');
+    bytes
+}
+
 /// Everything needed for the statistics of a set of episodes, mergeable without loss.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Accumulator {
@@ -220,14 +239,14 @@ impl Accumulator {
 
     /// Content of `stats.json`.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let map: Map<String, Value> = self
-            .stats()
+        pretty(&self.to_json())
+    }
+
+    fn to_json(&self) -> Map<String, Value> {
+        self.stats()
             .iter()
             .map(|(name, s)| (name.clone(), s.to_json(self.images.contains_key(name))))
-            .collect();
-        let mut bytes = serde_json::to_vec_pretty(&map).expect("a map of numbers serialises");
-        bytes.push(b'\n');
-        bytes
+            .collect()
     }
 }
 

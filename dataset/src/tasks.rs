@@ -80,7 +80,6 @@ pub(crate) fn read(dir: &Path) -> Result<Vec<String>> {
 }
 
 /// Whether pandas would take the texts as the index of the table, as LeRobot needs.
-#[cfg_attr(not(test), expect(dead_code, reason = "for verify"))]
 pub(crate) fn pandas_reads_texts(path: &Path) -> Result<bool> {
     let table = parquet_io::read(path, &Selection::default())?;
     let embedded = table.key_values.contains_key("ARROW:schema");

@@ -12,7 +12,7 @@
 //! everything before that is a leftover that [`DatasetWriter::open`] removes.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ impl DatasetWriter {
             )));
         }
         durable::create_dir(&dir.join("meta"))?;
-        let lock = lock(&dir)?;
+        let lock = durable::lock(&dir)?;
         let info = config.info();
         durable::replace(&Info::path(&dir), &info.to_bytes())?;
         let videos = info.features.videos();
@@ -118,7 +118,7 @@ impl DatasetWriter {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref().to_owned();
         Info::read(&dir)?;
-        let lock = lock(&dir)?;
+        let lock = durable::lock(&dir)?;
         // Read again: another process may have saved an episode before it let go of the lock.
         let info = Info::read(&dir)?;
         let config = DatasetConfig::of_dataset(&dir, &info)?;
@@ -366,17 +366,6 @@ struct Staged {
     info: Info,
     tasks: Vec<String>,
     columns: Vec<String>,
-}
-
-fn lock(dir: &Path) -> Result<File> {
-    let file = File::open(dir).map_err(|e| Error::io("open", dir, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: dir.into() }),
-        // Some network filesystems have no locks; recording there works, unguarded.
-        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(file),
-        Err(TryLockError::Error(e)) => Err(Error::io("lock", dir, e)),
-    }
 }
 
 /// What an interrupted `create` may have left.

@@ -183,7 +183,7 @@ fn arbitrary_dataset() -> impl Strategy<Value = (DatasetConfig, Vec<Episode>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn any_episodes_survive_the_round_trip((config, episodes) in arbitrary_dataset()) {

@@ -52,7 +52,12 @@ impl VideoReader {
             let stream = input
                 .streams()
                 .best(ff::media::Type::Video)
-                .ok_or_else(|| Error::corrupt(path, "it has no video stream"))?;
+                .ok_or_else(|| {
+                    Error::corrupt(
+                        path,
+                        "it is not a complete video file (it has no video stream)",
+                    )
+                })?;
             let rate = match stream.avg_frame_rate() {
                 Rational(n, d) if n > 0 && d > 0 => Rational(n, d),
                 _ => stream.rate(),

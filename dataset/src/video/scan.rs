@@ -36,7 +36,12 @@ pub fn scan(path: impl AsRef<Path>) -> Result<Scan> {
         let stream = input
             .streams()
             .best(ff::media::Type::Video)
-            .ok_or_else(|| Error::corrupt(path, "it has no video stream"))?;
+            .ok_or_else(|| {
+                Error::corrupt(
+                    path,
+                    "it is not a complete video file (it has no video stream)",
+                )
+            })?;
         let Rational(n, d) = stream.avg_frame_rate();
         let parameters = stream.parameters();
         // SAFETY: the parameters belong to the open stream.
