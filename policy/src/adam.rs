@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::kernels;
 use crate::policy::PolicyError;
 use crate::state::{StateDict, StateReader};
-use crate::vector::vectorise;
+use crate::vector::vectorised;
 
 /// Settings of [`Adam`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,29 @@ impl AdamConfig {
     }
 }
 
+/// The numbers of one step, corrected for the start.
+struct Step {
+    rate: f32,
+    correction: f32,
+    keep: f32,
+    beta1: f32,
+    beta2: f32,
+    rest1: f32,
+    rest2: f32,
+    epsilon: f32,
+}
+
+vectorised! {
+    fn descend(parameters: &mut [f32], gradient: &[f32], mean: &mut [f32], square: &mut [f32], step: &Step) {
+        let moments = mean.iter_mut().zip(square);
+        for ((p, &g), (m, v)) in parameters.iter_mut().zip(gradient).zip(moments) {
+            *m = step.beta1 * *m + step.rest1 * g;
+            *v = step.beta2 * *v + step.rest2 * g * g;
+            *p = step.keep * *p - step.rate * *m / (v.sqrt() * step.correction + step.epsilon);
+        }
+    }
+}
+
 /// Adam's memory: running means of gradients and squared gradients.
 #[derive(Clone, Debug)]
 pub(crate) struct Adam {
@@ -90,21 +113,23 @@ impl Adam {
         let c = &self.config;
         let power = self.steps.min(i32::MAX as u64) as i32;
         // mean / (1 - beta1^t) over sqrt(square / (1 - beta2^t)) + epsilon
-        let rate = (c.learning_rate / (1.0 - c.beta1.powi(power))) as f32;
-        let correction = (1.0 / (1.0 - c.beta2.powi(power)).sqrt()) as f32;
-        let keep = (1.0 - c.learning_rate * c.weight_decay) as f32;
-        let (beta1, beta2) = (c.beta1 as f32, c.beta2 as f32);
-        let (rest1, rest2) = ((1.0 - c.beta1) as f32, (1.0 - c.beta2) as f32);
-        let epsilon = c.epsilon as f32;
-        let (mean, square) = (&mut self.mean, &mut self.square);
-        vectorise(|| {
-            let moments = mean.iter_mut().zip(square.iter_mut());
-            for ((p, &g), (m, v)) in parameters.iter_mut().zip(gradient.iter()).zip(moments) {
-                *m = beta1 * *m + rest1 * g;
-                *v = beta2 * *v + rest2 * g * g;
-                *p = keep * *p - rate * *m / (v.sqrt() * correction + epsilon);
-            }
-        });
+        let step = Step {
+            rate: (c.learning_rate / (1.0 - c.beta1.powi(power))) as f32,
+            correction: (1.0 / (1.0 - c.beta2.powi(power)).sqrt()) as f32,
+            keep: (1.0 - c.learning_rate * c.weight_decay) as f32,
+            beta1: c.beta1 as f32,
+            beta2: c.beta2 as f32,
+            rest1: (1.0 - c.beta1) as f32,
+            rest2: (1.0 - c.beta2) as f32,
+            epsilon: c.epsilon as f32,
+        };
+        descend(
+            parameters,
+            gradient,
+            &mut self.mean,
+            &mut self.square,
+            &step,
+        );
         norm
     }
 

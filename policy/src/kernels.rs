@@ -2,51 +2,21 @@
 //!
 //! Sums run in an order that does not depend on the vector width, so results do not either.
 
-use crate::vector::vectorise;
+use crate::vector::vectorised;
 
-/// `x <- max(x, 0)`.
-pub(crate) fn relu(values: &mut [f32]) {
-    vectorise(|| {
-        for value in values.iter_mut() {
-            *value = value.max(0.0);
-        }
-    });
-}
-
-/// Zeroes the gradient where the rectified output is zero.
-pub(crate) fn relu_backward(gradient: &mut [f32], output: &[f32]) {
-    vectorise(|| {
-        for (gradient, &output) in gradient.iter_mut().zip(output) {
-            *gradient = if output > 0.0 { *gradient } else { 0.0 };
-        }
-    });
-}
-
-/// `sums[j] += sum over rows of matrix[i, j]`.
-pub(crate) fn add_column_sums(sums: &mut [f32], matrix: &[f32]) {
-    vectorise(|| {
-        for row in matrix.chunks_exact(sums.len()) {
-            for (sum, &value) in sums.iter_mut().zip(row) {
-                *sum += value;
-            }
-        }
-    });
-}
-
-/// Sum of a row in 16 partial sums, then pairwise: the same on every vector width.
+/// Sum of `term(a, b)` over two rows of one length, in 16 partial sums, then pairwise.
 #[inline(always)]
-fn sum_of(terms: usize, term: impl Fn(usize) -> f32) -> f32 {
+fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut partial = [0.0f32; 16];
-    let whole = terms / 16 * 16;
-    let mut at = 0;
-    while at < whole {
-        for (lane, partial) in partial.iter_mut().enumerate() {
-            *partial += term(at + lane);
+    let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
+    let rest = a.remainder().iter().zip(b.remainder());
+    for (a, b) in a.zip(b) {
+        for (partial, (&a, &b)) in partial.iter_mut().zip(a.iter().zip(b)) {
+            *partial += term(a, b);
         }
-        at += 16;
     }
-    for (lane, partial) in partial.iter_mut().enumerate().take(terms - whole) {
-        *partial += term(whole + lane);
+    for (partial, (&a, &b)) in partial.iter_mut().zip(rest) {
+        *partial += term(a, b);
     }
     let mut half = 8;
     while half > 0 {
@@ -61,103 +31,109 @@ fn sum_of(terms: usize, term: impl Fn(usize) -> f32) -> f32 {
 /// Added to a row's variance by layer normalisation.
 const LAYER_NORM_EPSILON: f32 = 1e-5;
 
-/// Layer normalisation: each row of `values` `[rows, width]` becomes `scale * unit + shift`, where `unit` is the row with
-/// mean 0 and variance 1. Leaves `unit` `[rows, width]` and `1/std` `[rows]` for the way back.
-pub(crate) fn layer_norm(
-    values: &mut [f32],
-    scale: &[f32],
-    shift: &[f32],
-    units: &mut [f32],
-    inverse_stds: &mut [f32],
-) {
-    let width = scale.len();
-    vectorise(|| {
-        let rows = values
-            .chunks_exact_mut(width)
-            .zip(units.chunks_exact_mut(width));
-        for ((row, unit), inverse) in rows.zip(inverse_stds.iter_mut()) {
-            let unit = &mut unit[..width];
-            let mean = sum_of(width, |j| row[j]) / width as f32;
+vectorised! {
+    /// Zero where negative; what is not a number stays that.
+    pub(crate) fn relu(values: &mut [f32]) {
+        for value in values.iter_mut() {
+            *value = if *value < 0.0 { 0.0 } else { *value };
+        }
+    }
+
+    /// `sums[j] += sum over rows of matrix[i, j]`.
+    pub(crate) fn add_column_sums(sums: &mut [f32], matrix: &[f32]) {
+        for row in matrix.chunks_exact(sums.len()) {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += value;
+            }
+        }
+    }
+
+    /// Layer normalisation: each row of `values` `[rows, width]` becomes `scale * unit + shift`, where `unit` is the row
+    /// with mean 0 and variance 1. Leaves `unit` `[rows, width]` and `1/std` `[rows]` for the way back.
+    pub(crate) fn layer_norm(
+        values: &mut [f32],
+        scale: &[f32],
+        shift: &[f32],
+        units: &mut [f32],
+        inverse_stds: &mut [f32],
+    ) {
+        let width = scale.len();
+        let rows = values.chunks_exact_mut(width).zip(units.chunks_exact_mut(width));
+        for ((row, unit), inverse) in rows.zip(inverse_stds) {
+            let mean = sum_of(row, row, |value, _| value) / width as f32;
             for (unit, &value) in unit.iter_mut().zip(row.iter()) {
                 *unit = value - mean;
             }
-            let variance = sum_of(width, |j| unit[j] * unit[j]) / width as f32;
+            let variance = sum_of(unit, unit, |a, b| a * b) / width as f32;
             *inverse = 1.0 / (variance + LAYER_NORM_EPSILON).sqrt();
-            for (j, value) in row.iter_mut().enumerate() {
-                unit[j] *= *inverse;
-                *value = unit[j] * scale[j] + shift[j];
+            let affine = scale.iter().zip(shift);
+            for ((value, unit), (&scale, &shift)) in row.iter_mut().zip(unit).zip(affine) {
+                *unit *= *inverse;
+                *value = *unit * scale + shift;
             }
         }
-    });
-}
+    }
 
-/// The way back through [`layer_norm`]: `gradient` `[rows, width]` goes from the output to the input; the gradients of
-/// scale and shift are added to theirs.
-pub(crate) fn layer_norm_backward(
-    gradient: &mut [f32],
-    scale: &[f32],
-    units: &[f32],
-    inverse_stds: &[f32],
-    scale_gradient: &mut [f32],
-    shift_gradient: &mut [f32],
-) {
-    let width = scale.len();
-    vectorise(|| {
-        let rows = gradient
-            .chunks_exact_mut(width)
-            .zip(units.chunks_exact(width));
+    /// The way back through [`layer_norm`]: `gradient` `[rows, width]` goes from the output to the input; the gradients of
+    /// scale and shift are added to theirs.
+    pub(crate) fn layer_norm_backward(
+        gradient: &mut [f32],
+        scale: &[f32],
+        units: &[f32],
+        inverse_stds: &[f32],
+        scale_gradient: &mut [f32],
+        shift_gradient: &mut [f32],
+    ) {
+        let width = scale.len();
+        let rows = gradient.chunks_exact_mut(width).zip(units.chunks_exact(width));
         for ((row, unit), &inverse) in rows.zip(inverse_stds) {
-            for j in 0..width {
-                scale_gradient[j] += row[j] * unit[j];
-                shift_gradient[j] += row[j];
-                row[j] *= scale[j];
+            let affine = scale_gradient.iter_mut().zip(shift_gradient.iter_mut()).zip(scale);
+            for ((value, &unit), ((by_scale, by_shift), &scale)) in row.iter_mut().zip(unit).zip(affine) {
+                *by_scale += *value * unit;
+                *by_shift += *value;
+                *value *= scale;
             }
-            let mean = sum_of(width, |j| row[j]) / width as f32;
-            let slope = sum_of(width, |j| row[j] * unit[j]) / width as f32;
+            let mean = sum_of(row, row, |value, _| value) / width as f32;
+            let slope = sum_of(row, unit, |value, unit| value * unit) / width as f32;
             for (value, &unit) in row.iter_mut().zip(unit) {
                 *value = inverse * (*value - mean - unit * slope);
             }
         }
-    });
-}
+    }
 
-/// `y <- y + x W`, one row: `x` `[inputs]`, `weight` `[inputs, y.len()]`. The same bits as a batch through `matmul`.
-#[inline(always)]
-pub(crate) fn accumulate_row(x: &[f32], weight: &[f32], y: &mut [f32]) {
-    for (&x, row) in x.iter().zip(weight.chunks_exact(y.len())) {
-        for (y, &weight) in y.iter_mut().zip(row) {
-            *y = x.mul_add(weight, *y);
+    /// `y <- y + x W`, one row: `x` `[inputs]`, `weight` `[inputs, y.len()]`. The same bits as a batch through `matmul`.
+    pub(crate) fn accumulate_row(x: &[f32], weight: &[f32], y: &mut [f32]) {
+        for (&x, row) in x.iter().zip(weight.chunks_exact(y.len())) {
+            for (y, &weight) in y.iter_mut().zip(row) {
+                *y = x.mul_add(weight, *y);
+            }
         }
     }
-}
 
-/// `target <- target + rate * (source - target)`.
-pub(crate) fn polyak(target: &mut [f32], source: &[f32], rate: f32) {
-    vectorise(|| {
+    /// `target <- target + rate * (source - target)`.
+    pub(crate) fn polyak(target: &mut [f32], source: &[f32], rate: f32) {
         for (target, &source) in target.iter_mut().zip(source) {
             *target += rate * (source - *target);
         }
-    });
-}
+    }
 
-/// True when no value is infinite or not a number.
-pub(crate) fn all_finite(values: &[f32]) -> bool {
-    // x * 0 is 0 for finite x and NaN otherwise, and a sum with a NaN stays one: no branch in the loop.
-    vectorise(|| sum_of(values.len(), |i| values[i] * 0.0) == 0.0)
-}
+    /// True when no value is infinite or not a number.
+    pub(crate) fn all_finite(values: &[f32]) -> bool {
+        // x * 0 is 0 for finite x and NaN otherwise, and a sum with a NaN stays one: no branch in the loop.
+        sum_of(values, values, |value, _| value * 0.0) == 0.0
+    }
 
-/// Square root of the sum of squares.
-pub(crate) fn norm(values: &[f32]) -> f32 {
-    vectorise(|| sum_of(values.len(), |i| values[i] * values[i]).sqrt())
-}
+    /// Square root of the sum of squares.
+    pub(crate) fn norm(values: &[f32]) -> f32 {
+        sum_of(values, values, |a, b| a * b).sqrt()
+    }
 
-/// Multiplies every value.
-pub(crate) fn scale(values: &mut [f32], factor: f32) {
-    vectorise(|| {
+    /// Multiplies every value.
+    pub(crate) fn scale(values: &mut [f32], factor: f32) {
         for value in values.iter_mut() {
             *value *= factor;
         }
-    });
+    }
 }
 
 #[cfg(test)]

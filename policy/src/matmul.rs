@@ -2,7 +2,7 @@
 //!
 //! Every element is one chain of fused multiply-adds over the inner dimension, in order, whatever the width of the
 //! vectors. So AVX-512, AVX2 and NEON give the same bits, and a single row gives the same bits as a batch.
-//! `B` is packed into panels two vectors wide; the inner tile holds 8 rows (4 on narrower machines) in registers.
+//! `B` is packed into panels two vectors wide; the inner tile holds 8 rows of sums (5 on narrower machines) in registers.
 
 use crate::vector::{self, Kernel, Vector};
 
@@ -52,50 +52,86 @@ pub(crate) enum Start<'a> {
     Destination,
 }
 
+/// What happens to each finished sum.
+#[derive(Clone, Copy)]
+pub(crate) enum Finish<'a> {
+    /// Nothing.
+    Keep,
+    /// Zero where negative.
+    Relu,
+    /// Zero where this matrix, of the destination's shape, is not above zero: the way back through a rectifier whose output
+    /// this is.
+    Gate(&'a [f32]),
+}
+
 /// Room for packed panels, kept between calls.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scratch(Vec<f32>);
 
-/// `C = start + A B`: `a` is `[m, k]`, `b` is `[k, n]`, `c` is `[m, n]` row-major.
-pub(crate) fn matmul(a: View, b: View, start: Start, c: &mut [f32], scratch: &mut Scratch) {
-    assert!(a.columns > 0, "nothing to sum over");
-    assert_eq!(a.columns, b.rows, "inner dimensions differ");
-    assert_eq!(c.len(), a.rows * b.columns, "destination has another size");
-    if let Start::Bias(bias) = start {
-        assert_eq!(bias.len(), b.columns, "bias has another width");
-    }
-    vector::run(Product {
-        a,
-        b,
-        start,
-        c,
-        scratch,
-    });
+/// `C = finish(start + A B)`: `a` is `[m, k]`, `b` is `[k, n]`, `c` is `[m, n]` row-major.
+pub(crate) fn matmul(
+    a: View,
+    b: View,
+    (start, finish): (Start, Finish),
+    c: &mut [f32],
+    scratch: &mut Scratch,
+) {
+    vector::run(Product::new(a, b, (start, finish), c, scratch));
 }
 
 struct Product<'a> {
     a: View<'a>,
     b: View<'a>,
     start: Start<'a>,
+    finish: Finish<'a>,
     c: &'a mut [f32],
     scratch: &'a mut Scratch,
+}
+
+impl<'a> Product<'a> {
+    fn new(
+        a: View<'a>,
+        b: View<'a>,
+        (start, finish): (Start<'a>, Finish<'a>),
+        c: &'a mut [f32],
+        scratch: &'a mut Scratch,
+    ) -> Self {
+        assert!(a.columns > 0, "nothing to sum over");
+        assert_eq!(a.columns, b.rows, "inner dimensions differ");
+        assert_eq!(c.len(), a.rows * b.columns, "destination has another size");
+        if let Start::Bias(bias) = start {
+            assert_eq!(bias.len(), b.columns, "bias has another width");
+        }
+        if let Finish::Gate(gate) = finish {
+            assert_eq!(gate.len(), c.len(), "gate has another size");
+        }
+        Self {
+            a,
+            b,
+            start,
+            finish,
+            c,
+            scratch,
+        }
+    }
 }
 
 impl Kernel for Product<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
-        // Accumulators, two loads and a broadcast must fit the registers: 32 with AVX-512, 16 with AVX2.
+        // Accumulators, two loads and a broadcast must fit the registers, 32 with AVX-512 and 16 with AVX2, with some to spare
+        // for the compiler; and there must be eight or more sums, or the latency of an addition shows.
         if V::LANES >= 16 {
-            self.rows::<V, 8>();
+            self.rows::<V, 8, 16>();
         } else {
-            self.rows::<V, 4>();
+            self.rows::<V, 5, 10>();
         }
     }
 }
 
 impl Product<'_> {
     #[inline(always)]
-    fn rows<V: Vector, const ROWS: usize>(self) {
+    fn rows<V: Vector, const ROWS: usize, const NARROW_ROWS: usize>(self) {
         let lanes = V::LANES;
         let mut first = 0;
         while first < self.b.columns {
@@ -103,16 +139,17 @@ impl Product<'_> {
             let padded = if width > lanes { 2 * lanes } else { lanes };
             let strip = Strip {
                 a: self.a,
-                panel: pack(self.b, first, width, padded, &mut self.scratch.0),
+                panel: pack::<V>(self.b, first, width, padded, &mut self.scratch.0),
                 first,
                 width,
                 start: self.start,
+                finish: self.finish,
                 stride: self.b.columns,
             };
             if width > lanes {
                 strip.run::<V, ROWS, 2>(self.c);
             } else {
-                strip.run::<V, ROWS, 1>(self.c);
+                strip.run::<V, NARROW_ROWS, 1>(self.c);
             }
             first += width;
         }
@@ -121,7 +158,7 @@ impl Product<'_> {
 
 /// Columns `first..first + width` of `b` as `[k, padded]`, zeros on the right, aligned to a cache line.
 #[inline(always)]
-fn pack<'s>(
+fn pack<'s, V: Vector>(
     b: View,
     first: usize,
     width: usize,
@@ -137,8 +174,15 @@ fn pack<'s>(
     if b.column_stride == 1 {
         for (row, target) in panel.chunks_exact_mut(padded).enumerate() {
             let source = &b.values[row * b.row_stride + first..][..width];
-            target[..width].copy_from_slice(source);
-            target[width..].fill(0.0);
+            if width == padded {
+                for at in (0..padded).step_by(V::LANES) {
+                    // SAFETY: both slices are `padded` long, a multiple of `LANES`.
+                    unsafe { V::load(source.as_ptr().add(at)).store(target.as_mut_ptr().add(at)) };
+                }
+            } else {
+                target[..width].copy_from_slice(source);
+                target[width..].fill(0.0);
+            }
         }
     } else {
         for column in 0..padded {
@@ -165,6 +209,7 @@ struct Strip<'a> {
     first: usize,
     width: usize,
     start: Start<'a>,
+    finish: Finish<'a>,
     stride: usize,
 }
 
@@ -176,80 +221,109 @@ impl Strip<'_> {
             self.tile::<V, ROWS, VECTORS>(row, c);
             row += ROWS;
         }
-        while row < self.a.rows {
+        while row + 4 <= self.a.rows {
+            self.tile::<V, 4, VECTORS>(row, c);
+            row += 4;
+        }
+        if row + 2 <= self.a.rows {
+            self.tile::<V, 2, VECTORS>(row, c);
+            row += 2;
+        }
+        if row < self.a.rows {
             self.tile::<V, 1, VECTORS>(row, c);
-            row += 1;
         }
     }
 
     #[inline(always)]
     fn tile<V: Vector, const ROWS: usize, const VECTORS: usize>(&self, row: usize, c: &mut [f32]) {
-        let at = |r: usize| (row + r) * self.stride + self.first;
+        let c = &mut c[row * self.stride..(row + ROWS) * self.stride];
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
         match self.start {
             Start::Zero => {}
             Start::Bias(bias) => sums = [self.load(&bias[self.first..]); ROWS],
             Start::Destination => {
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    *sum = self.load(&c[at(r)..]);
+                for (sum, c) in sums.iter_mut().zip(c.chunks_exact(self.stride)) {
+                    *sum = self.load(&c[self.first..]);
                 }
             }
         }
 
-        let a = self.a;
-        let depth = a.columns;
-        let origin = row * a.row_stride;
+        let View {
+            values,
+            row_stride,
+            column_stride,
+            columns: depth,
+            ..
+        } = self.a;
+        let origin = row * row_stride;
         assert!(self.panel.len() >= depth * VECTORS * V::LANES);
-        assert!(
-            origin + (ROWS - 1) * a.row_stride + (depth - 1) * a.column_stride < a.values.len()
-        );
-        for k in 0..depth {
-            // SAFETY: the two assertions above bound the largest index into the panel and into `a`.
-            unsafe {
-                let b: [V; VECTORS] = std::array::from_fn(|v| {
-                    let from = (k * VECTORS + v) * V::LANES;
-                    V::load(self.panel.get_unchecked(from..from + V::LANES))
-                });
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    let from = origin + r * a.row_stride + k * a.column_stride;
-                    let scalar = V::splat(*a.values.get_unchecked(from));
-                    for (sum, b) in sum.iter_mut().zip(b) {
-                        *sum = scalar.mul_add(b, *sum);
+        assert!(origin + (ROWS - 1) * row_stride + (depth - 1) * column_stride < values.len());
+        // SAFETY: the two assertions bound the last index into `values` and into the panel; the last steps, past those, are
+        // wrapping and never read.
+        unsafe {
+            let rows: [*const f32; ROWS] =
+                std::array::from_fn(|r| values.as_ptr().add(origin + r * row_stride));
+            let mut at = 0usize;
+            let mut b = self.panel.as_ptr();
+            for _ in 0..depth {
+                let factors: [V; VECTORS] = std::array::from_fn(|v| V::load(b.add(v * V::LANES)));
+                for (sum, row) in sums.iter_mut().zip(&rows) {
+                    let scalar = V::splat(*row.add(at));
+                    for (sum, factor) in sum.iter_mut().zip(factors) {
+                        *sum = scalar.mul_add(factor, *sum);
                     }
                 }
+                at = at.wrapping_add(column_stride);
+                b = b.wrapping_add(VECTORS * V::LANES);
             }
         }
 
-        for (r, sum) in sums.into_iter().enumerate() {
-            self.store(sum, &mut c[at(r)..]);
+        match self.finish {
+            Finish::Keep => {}
+            Finish::Relu => sums = sums.map(|sum| sum.map(V::relu)),
+            Finish::Gate(gate) => {
+                let gate = gate[row * self.stride..].chunks_exact(self.stride);
+                for (sum, gate) in sums.iter_mut().zip(gate) {
+                    let gate = self.load::<V, VECTORS>(&gate[self.first..]);
+                    *sum = std::array::from_fn(|v| sum[v].gated(gate[v]));
+                }
+            }
+        }
+        for (sum, c) in sums.into_iter().zip(c.chunks_exact_mut(self.stride)) {
+            self.store(sum, &mut c[self.first..]);
         }
     }
 
     /// The panel's columns of a row; zeros beyond the last column.
     #[inline(always)]
     fn load<V: Vector, const VECTORS: usize>(&self, source: &[f32]) -> [V; VECTORS] {
-        let mut padded = [0.0; 64];
-        let source = if self.width == VECTORS * V::LANES {
-            source
+        let source = &source[..self.width];
+        if source.len() == VECTORS * V::LANES {
+            // SAFETY: the slice has `VECTORS * LANES` floats.
+            std::array::from_fn(|v| unsafe { V::load(source.as_ptr().add(v * V::LANES)) })
         } else {
-            padded[..self.width].copy_from_slice(&source[..self.width]);
-            &padded
-        };
-        std::array::from_fn(|v| V::load(&source[v * V::LANES..]))
+            let mut padded = [0.0; 32];
+            padded[..source.len()].copy_from_slice(source);
+            // SAFETY: two vectors of at most 16 floats fit.
+            std::array::from_fn(|v| unsafe { V::load(padded.as_ptr().add(v * V::LANES)) })
+        }
     }
 
     #[inline(always)]
     fn store<V: Vector, const VECTORS: usize>(&self, sums: [V; VECTORS], target: &mut [f32]) {
-        if self.width == VECTORS * V::LANES {
+        let target = &mut target[..self.width];
+        if target.len() == VECTORS * V::LANES {
             for (v, sum) in sums.into_iter().enumerate() {
-                sum.store(&mut target[v * V::LANES..]);
+                // SAFETY: the slice has `VECTORS * LANES` floats.
+                unsafe { sum.store(target.as_mut_ptr().add(v * V::LANES)) };
             }
         } else {
-            let mut padded = [0.0; 64];
+            let mut padded = [0.0; 32];
             for (v, sum) in sums.into_iter().enumerate() {
-                sum.store(&mut padded[v * V::LANES..]);
+                // SAFETY: two vectors of at most 16 floats fit.
+                unsafe { sum.store(padded.as_mut_ptr().add(v * V::LANES)) };
             }
-            target[..self.width].copy_from_slice(&padded[..self.width]);
+            target.copy_from_slice(&padded[..target.len()]);
         }
     }
 }
@@ -286,6 +360,7 @@ mod tests {
             turn_a in any::<bool>(), turn_b in any::<bool>(),
         ) {
             let (a, b, bias) = (numbers(m * k, seed), numbers(k * n, seed ^ 7), numbers(n, seed ^ 9));
+            let (before, gate) = (numbers(m * n, seed ^ 11), numbers(m * n, seed ^ 13));
             let view = |values, rows, columns, turn: bool| if turn {
                 View::new(values, columns, rows).transposed()
             } else {
@@ -293,14 +368,45 @@ mod tests {
             };
             let (a, b) = (view(&a, m, k, turn_a), view(&b, k, n, turn_b));
             let mut scratch = Scratch::default();
-            let mut c = vec![f32::NAN; m * n];
-            matmul(a, b, Start::Zero, &mut c, &mut scratch);
-            prop_assert_eq!(&c, &naive(a, b, &|_, _| 0.0));
-            matmul(a, b, Start::Bias(&bias), &mut c, &mut scratch);
-            prop_assert_eq!(&c, &naive(a, b, &|_, j| bias[j]));
-            let before = c.clone();
-            matmul(a, b, Start::Destination, &mut c, &mut scratch);
-            prop_assert_eq!(&c, &naive(a, b, &|i, j| before[i * n + j]));
+            let mut check = |how: (Start, Finish), start: &dyn Fn(usize, usize) -> f32, finish: &dyn Fn(usize, f32) -> f32| {
+                let mut expected = naive(a, b, start);
+                expected.iter_mut().enumerate().for_each(|(i, x)| *x = finish(i, *x));
+                for run in RUNS {
+                    let mut c = before.clone();
+                    run(Product::new(a, b, how, &mut c, &mut scratch));
+                    assert_eq!(c, expected);
+                }
+            };
+            check((Start::Zero, Finish::Keep), &|_, _| 0.0, &|_, x| x);
+            check((Start::Bias(&bias), Finish::Relu), &|_, j| bias[j], &|_, x| if x < 0.0 { 0.0 } else { x });
+            check((Start::Destination, Finish::Keep), &|i, j| before[i * n + j], &|_, x| x);
+            check((Start::Zero, Finish::Gate(&gate)), &|_, _| 0.0, &|i, x| if gate[i] > 0.0 { x } else { 0.0 });
+        }
+    }
+
+    const RUNS: [fn(Product); 3] = [
+        |product| vector::run(product),
+        |product| vector::run_portable(product),
+        #[cfg(target_arch = "x86_64")]
+        |product| vector::run_avx2(product),
+        #[cfg(not(target_arch = "x86_64"))]
+        |product| vector::run_portable(product),
+    ];
+
+    #[test]
+    fn a_sum_that_is_no_number_is_not_rectified_away() {
+        let (a, b) = ([f32::NAN, 1.0], [1.0; 40]);
+        for run in RUNS {
+            let mut c = vec![0.0; 20];
+            let how = (Start::Zero, Finish::Relu);
+            run(Product::new(
+                View::new(&a, 1, 2),
+                View::new(&b, 2, 20),
+                how,
+                &mut c,
+                &mut Scratch::default(),
+            ));
+            assert!(c.iter().all(|x| x.is_nan()));
         }
     }
 }

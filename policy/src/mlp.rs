@@ -10,10 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::kernels;
-use crate::matmul::{Scratch, Start, View, matmul};
+use crate::matmul::{Finish, Scratch, Start, View, matmul};
 use crate::policy::PolicyError;
 use crate::state::{StateDict, StateReader};
-use crate::vector::vectorise;
 
 /// What stands between a hidden layer's product and its rectifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +130,12 @@ impl Mlp {
         for (index, layer) in self.layers.iter().enumerate() {
             let (before, after) = tape.activations.split_at_mut(index + 1);
             let output = &mut after[0];
+            let hidden = index + 1 < self.layers.len();
+            let finish = if hidden && layer.norm.is_none() {
+                Finish::Relu
+            } else {
+                Finish::Keep
+            };
             output.resize(batch * layer.outputs, 0.0);
             matmul(
                 View::new(&before[index], batch, layer.inputs),
@@ -139,7 +144,7 @@ impl Mlp {
                     layer.inputs,
                     layer.outputs,
                 ),
-                Start::Bias(&self.parameters[layer.bias.clone()]),
+                (Start::Bias(&self.parameters[layer.bias.clone()]), finish),
                 output,
                 &mut tape.scratch,
             );
@@ -152,8 +157,6 @@ impl Mlp {
                     &self.parameters[shift.clone()],
                 );
                 kernels::layer_norm(output, scale, shift, units, inverse_stds);
-            }
-            if index + 1 < self.layers.len() {
                 kernels::relu(output);
             }
         }
@@ -172,9 +175,6 @@ impl Mlp {
         tape.gradient.clear();
         tape.gradient.extend_from_slice(output_gradient);
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            if index + 1 < self.layers.len() {
-                kernels::relu_backward(&mut tape.gradient, &tape.activations[index + 1]);
-            }
             if let Some((scale, shift)) = &layer.norm {
                 let (units, inverse_stds) = &tape.norms[index];
                 // Where nobody wants these two they still come out of the same loop, into the scratch of the next gradient.
@@ -199,7 +199,7 @@ impl Mlp {
                 matmul(
                     View::new(&tape.activations[index], batch, layer.inputs).transposed(),
                     gradient,
-                    Start::Destination,
+                    (Start::Destination, Finish::Keep),
                     &mut parameters[layer.weight.clone()],
                     &mut tape.scratch,
                 );
@@ -210,6 +210,12 @@ impl Mlp {
             }
             let gradient = View::new(&tape.gradient, batch, layer.outputs);
             tape.next_gradient.resize(batch * layer.inputs, 0.0);
+            // Below is the rectifier of the layer before, whose output is this layer's input.
+            let finish = if index == 0 {
+                Finish::Keep
+            } else {
+                Finish::Gate(&tape.activations[index])
+            };
             matmul(
                 gradient,
                 View::new(
@@ -218,7 +224,7 @@ impl Mlp {
                     layer.outputs,
                 )
                 .transposed(),
-                Start::Zero,
+                (Start::Zero, finish),
                 &mut tape.next_gradient,
                 &mut tape.scratch,
             );
@@ -238,8 +244,7 @@ impl Mlp {
             row.y
                 .extend_from_slice(&self.parameters[layer.bias.clone()]);
             let weight = &self.parameters[layer.weight.clone()];
-            let (x, y) = (&row.x, &mut row.y);
-            vectorise(|| kernels::accumulate_row(x, weight, y));
+            kernels::accumulate_row(&row.x, weight, &mut row.y);
             if let Some((scale, shift)) = &layer.norm {
                 row.unit.resize(layer.outputs, 0.0);
                 let (scale, shift) = (

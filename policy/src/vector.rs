@@ -6,14 +6,22 @@ pub(crate) trait Vector: Copy {
 
     fn splat(value: f32) -> Self;
 
-    /// From the start of a slice of at least `LANES`.
-    fn load(source: &[f32]) -> Self;
+    /// # Safety
+    /// `source` points to `LANES` floats.
+    unsafe fn load(source: *const f32) -> Self;
 
-    /// To the start of a slice of at least `LANES`.
-    fn store(self, target: &mut [f32]);
+    /// # Safety
+    /// `target` points to `LANES` floats.
+    unsafe fn store(self, target: *mut f32);
 
     /// `self * factor + addend`, rounded once.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
+
+    /// Zero where negative; what is not a number stays that.
+    fn relu(self) -> Self;
+
+    /// Zero where `gate` is not above zero.
+    fn gated(self, gate: Self) -> Self;
 }
 
 /// Code that is compiled once for each width of vectors. `run` must be `#[inline(always)]`.
@@ -34,13 +42,15 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
-    fn load(source: &[f32]) -> Self {
-        Self(std::array::from_fn(|lane| source[lane]))
+    unsafe fn load(source: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { source.cast::<[f32; 8]>().read_unaligned() })
     }
 
     #[inline(always)]
-    fn store(self, target: &mut [f32]) {
-        target[..8].copy_from_slice(&self.0);
+    unsafe fn store(self, target: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { target.cast::<[f32; 8]>().write_unaligned(self.0) }
     }
 
     #[inline(always)]
@@ -49,6 +59,57 @@ impl Vector for Portable {
             self.0[lane].mul_add(factor.0[lane], addend.0[lane])
         }))
     }
+
+    #[inline(always)]
+    fn relu(self) -> Self {
+        Self(self.0.map(|x| if x < 0.0 { 0.0 } else { x }))
+    }
+
+    #[inline(always)]
+    fn gated(self, gate: Self) -> Self {
+        Self(std::array::from_fn(|lane| {
+            if gate.0[lane] > 0.0 {
+                self.0[lane]
+            } else {
+                0.0
+            }
+        }))
+    }
+}
+
+/// Whether the machine has 32 registers of 16 floats.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && has_avx2()
+}
+
+/// Whether the machine has 16 registers of 8 floats, and multiplies and adds in one step.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(crate) fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+/// Runs a kernel with 8 plain floats, whatever the machine has.
+#[cfg(test)]
+pub(crate) fn run_portable(kernel: impl Kernel) {
+    kernel.run::<Portable>();
+}
+
+/// Runs a kernel with 8-float registers, where the machine has them.
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) fn run_avx2(kernel: impl Kernel) {
+    if has_avx2() {
+        // SAFETY: the features were detected.
+        unsafe { x86::run_avx2(kernel) };
+    } else {
+        run_portable(kernel);
+    }
 }
 
 /// Runs a kernel with the widest vectors of this machine.
@@ -56,11 +117,11 @@ impl Vector for Portable {
 pub(crate) fn run(kernel: impl Kernel) {
     #[cfg(target_arch = "x86_64")]
     {
-        if x86::has_avx512() {
+        if has_avx512() {
             // SAFETY: the features were detected.
             return unsafe { x86::run_avx512(kernel) };
         }
-        if x86::has_avx2() {
+        if has_avx2() {
             // SAFETY: the features were detected.
             return unsafe { x86::run_avx2(kernel) };
         }
@@ -68,42 +129,44 @@ pub(crate) fn run(kernel: impl Kernel) {
     kernel.run::<Portable>();
 }
 
-/// Calls `f`, an `#[inline]` loop over floats, compiled for the widest vectors of this machine.
-#[inline(always)]
-pub(crate) fn vectorise<R>(f: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if x86::has_avx512() {
-            // SAFETY: the features were detected.
-            return unsafe { x86::call_avx512(f) };
+/// Functions over floats, compiled once for each width of vectors; a call takes the widest that this machine has.
+macro_rules! vectorised {
+    ($($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? $body:block)*) => {$(
+        $(#[$meta])*
+        $visibility fn $name($($argument: $kind),*) $(-> $result)? {
+            #[inline(always)]
+            fn body($($argument: $kind),*) $(-> $result)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+                fn avx512($($argument: $kind),*) $(-> $result)? {
+                    body($($argument),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($argument: $kind),*) $(-> $result)? {
+                    body($($argument),*)
+                }
+                if $crate::vector::has_avx512() {
+                    // SAFETY: the features were detected.
+                    return unsafe { avx512($($argument),*) };
+                }
+                if $crate::vector::has_avx2() {
+                    // SAFETY: the features were detected.
+                    return unsafe { avx2($($argument),*) };
+                }
+            }
+            body($($argument),*)
         }
-        if x86::has_avx2() {
-            // SAFETY: the features were detected.
-            return unsafe { x86::call_avx2(f) };
-        }
-    }
-    f()
+    )*};
 }
+pub(crate) use vectorised;
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
     use super::{Kernel, Vector};
-
-    #[inline(always)]
-    pub(super) fn has_avx512() -> bool {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && has_avx2()
-    }
-
-    #[inline(always)]
-    pub(super) fn has_avx2() -> bool {
-        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-    }
 
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
     pub(super) fn run_avx512(kernel: impl Kernel) {
@@ -115,21 +178,11 @@ mod x86 {
         kernel.run::<Avx2>();
     }
 
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-    pub(super) fn call_avx512<R>(f: impl FnOnce() -> R) -> R {
-        f()
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) fn call_avx2<R>(f: impl FnOnce() -> R) -> R {
-        f()
-    }
-
     /// 16 floats. Private to this module, and used only inside [`run_avx512`].
     #[derive(Clone, Copy)]
     struct Avx512(__m512);
 
-    // SAFETY of the four: called only inside `run_avx512`; loads and stores stay within their checked slices.
+    // SAFETY of all methods: called only inside `run_avx512`; for loads and stores, the caller's promise.
     impl Vector for Avx512 {
         const LANES: usize = 16;
 
@@ -139,18 +192,32 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn load(source: &[f32]) -> Self {
-            Self(unsafe { _mm512_loadu_ps(source[..16].as_ptr()) })
+        unsafe fn load(source: *const f32) -> Self {
+            Self(unsafe { _mm512_loadu_ps(source) })
         }
 
         #[inline(always)]
-        fn store(self, target: &mut [f32]) {
-            unsafe { _mm512_storeu_ps(target[..16].as_mut_ptr(), self.0) }
+        unsafe fn store(self, target: *mut f32) {
+            unsafe { _mm512_storeu_ps(target, self.0) }
         }
 
         #[inline(always)]
         fn mul_add(self, factor: Self, addend: Self) -> Self {
             Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
+        }
+
+        // The maximum of two gives the second where one is not a number.
+        #[inline(always)]
+        fn relu(self) -> Self {
+            Self(unsafe { _mm512_max_ps(_mm512_setzero_ps(), self.0) })
+        }
+
+        #[inline(always)]
+        fn gated(self, gate: Self) -> Self {
+            Self(unsafe {
+                let open = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate.0, _mm512_setzero_ps());
+                _mm512_maskz_mov_ps(open, self.0)
+            })
         }
     }
 
@@ -158,7 +225,7 @@ mod x86 {
     #[derive(Clone, Copy)]
     struct Avx2(__m256);
 
-    // SAFETY of the four: called only inside `run_avx2`; loads and stores stay within their checked slices.
+    // SAFETY of all methods: called only inside `run_avx2`; for loads and stores, the caller's promise.
     impl Vector for Avx2 {
         const LANES: usize = 8;
 
@@ -168,18 +235,32 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn load(source: &[f32]) -> Self {
-            Self(unsafe { _mm256_loadu_ps(source[..8].as_ptr()) })
+        unsafe fn load(source: *const f32) -> Self {
+            Self(unsafe { _mm256_loadu_ps(source) })
         }
 
         #[inline(always)]
-        fn store(self, target: &mut [f32]) {
-            unsafe { _mm256_storeu_ps(target[..8].as_mut_ptr(), self.0) }
+        unsafe fn store(self, target: *mut f32) {
+            unsafe { _mm256_storeu_ps(target, self.0) }
         }
 
         #[inline(always)]
         fn mul_add(self, factor: Self, addend: Self) -> Self {
             Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, addend.0) })
+        }
+
+        // The maximum of two gives the second where one is not a number.
+        #[inline(always)]
+        fn relu(self) -> Self {
+            Self(unsafe { _mm256_max_ps(_mm256_setzero_ps(), self.0) })
+        }
+
+        #[inline(always)]
+        fn gated(self, gate: Self) -> Self {
+            Self(unsafe {
+                let open = _mm256_cmp_ps::<_CMP_GT_OQ>(gate.0, _mm256_setzero_ps());
+                _mm256_and_ps(open, self.0)
+            })
         }
     }
 }
