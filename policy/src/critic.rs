@@ -160,6 +160,14 @@ impl TwinCritics {
         }
     }
 
+    /// All parameters of the two networks, for comparison with another implementation.
+    #[cfg(test)]
+    pub(crate) fn parameters(&self) -> [&[f32]; 2] {
+        self.critics
+            .each_ref()
+            .map(|critic| critic.network.parameters.as_slice())
+    }
+
     pub(crate) fn save(&self, state: &mut StateDict) {
         for (index, critic) in self.critics.iter().enumerate() {
             critic.network.save(&format!("critic{index}"), state);

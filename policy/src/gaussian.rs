@@ -46,7 +46,8 @@ pub(crate) struct Draws {
     pub(crate) actions: Vec<f32>,
     /// `[batch]`.
     pub(crate) log_probs: Vec<f32>,
-    noise: Vec<f32>,
+    /// `[batch, A]`.
+    pub(crate) noise: Vec<f32>,
     stds: Vec<f32>,
     log_std_slopes: Vec<f32>,
 }

@@ -1,0 +1,133 @@
+//! [`SacConfig`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::adam::AdamConfig;
+use crate::mlp::HiddenNorm;
+use crate::normaliser::ObservationScaling;
+use crate::policy::PolicyError;
+
+/// Settings of [`Sac`](super::Sac).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SacConfig {
+    /// Widths of the hidden layers of actor and critics.
+    pub hidden: Vec<usize>,
+    /// Normalisation in the critics; `layer` keeps high update ratios and demonstrations stable.
+    pub critic_norm: HiddenNorm,
+    /// Discount of future rewards per step, gamma.
+    pub discount: f64,
+    /// How far target networks follow per update, tau.
+    pub target_rate: f64,
+    /// Transitions per update.
+    pub batch: usize,
+    /// Updates owed per observed step, see [`Sac::updates_due`](super::Sac::updates_due).
+    pub update_to_data: f64,
+    /// The actor and the temperature move every so many updates.
+    pub actor_every: u64,
+    /// Uniformly random exploring actions before the actor's own; updates are not owed before so many steps are observed.
+    pub initial_random_steps: u64,
+    /// Entropy weight alpha at the start.
+    pub initial_temperature: f64,
+    /// Entropy that the temperature holds, nat; `-action_dim` when not given.
+    pub target_entropy: Option<f64>,
+    /// Smallest and largest logarithm of the standard deviation before squashing.
+    pub log_std_range: [f64; 2],
+    /// Transitions kept.
+    pub replay_capacity: usize,
+    /// Share of each batch that is drawn from demonstrations, once there are any.
+    pub demonstration_share: f64,
+    /// Weight of `mean (tanh(mean) - action)^2` over a batch's demonstrations in the actor's loss.
+    pub behaviour_cloning_weight: f64,
+    /// How observations are scaled.
+    pub observation_scaling: ObservationScaling,
+    /// Optimiser of the actor.
+    pub actor_adam: AdamConfig,
+    /// Optimiser of the critics.
+    pub critic_adam: AdamConfig,
+    /// Optimiser of the temperature.
+    pub temperature_adam: AdamConfig,
+}
+
+impl Default for SacConfig {
+    fn default() -> Self {
+        Self {
+            hidden: vec![256, 256],
+            critic_norm: HiddenNorm::None,
+            discount: 0.99,
+            target_rate: 0.005,
+            batch: 256,
+            update_to_data: 1.0,
+            actor_every: 1,
+            initial_random_steps: 1000,
+            initial_temperature: 0.2,
+            target_entropy: None,
+            log_std_range: [-5.0, 2.0],
+            replay_capacity: 1_000_000,
+            demonstration_share: 0.5,
+            behaviour_cloning_weight: 0.0,
+            observation_scaling: ObservationScaling::Running,
+            actor_adam: AdamConfig::default(),
+            critic_adam: AdamConfig::default(),
+            temperature_adam: AdamConfig::default(),
+        }
+    }
+}
+
+impl SacConfig {
+    /// Says what is wrong with these settings, if anything.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        let [low, high] = self.log_std_range;
+        let faults = [
+            (
+                self.hidden.is_empty() || self.hidden.contains(&0),
+                "hidden needs at least one width above 0",
+            ),
+            (
+                !(0.0..=1.0).contains(&self.discount),
+                "discount must be in 0..=1",
+            ),
+            (
+                !(self.target_rate > 0.0 && self.target_rate <= 1.0),
+                "target_rate must be above 0 and at most 1",
+            ),
+            (self.batch == 0, "batch must be above 0"),
+            (
+                !(self.update_to_data >= 0.0 && self.update_to_data.is_finite()),
+                "update_to_data must not be negative",
+            ),
+            (self.actor_every == 0, "actor_every must be above 0"),
+            (
+                !(self.initial_temperature > 0.0 && self.initial_temperature.is_finite()),
+                "initial_temperature must be above 0",
+            ),
+            (
+                self.target_entropy.is_some_and(|h| !h.is_finite()),
+                "target_entropy must be finite",
+            ),
+            (
+                !(low < high && low.is_finite() && high.is_finite()),
+                "log_std_range must rise",
+            ),
+            (self.replay_capacity == 0, "replay_capacity must be above 0"),
+            (
+                !(0.0..=1.0).contains(&self.demonstration_share),
+                "demonstration_share must be in 0..=1",
+            ),
+            (
+                !is_weight(self.behaviour_cloning_weight),
+                "behaviour_cloning_weight must not be negative",
+            ),
+        ];
+        if let Some((_, fault)) = faults.into_iter().find(|(wrong, _)| *wrong) {
+            return Err(PolicyError::Other(format!("sac: {fault}")));
+        }
+        self.actor_adam.validate("actor_adam")?;
+        self.critic_adam.validate("critic_adam")?;
+        self.temperature_adam.validate("temperature_adam")
+    }
+}
+
+pub(super) fn is_weight(value: f64) -> bool {
+    value >= 0.0 && value.is_finite()
+}

@@ -1,0 +1,91 @@
+//! [`Sac`] to and from a directory.
+
+use std::path::Path;
+
+use super::{Sac, SacConfig};
+use crate::checkpoint::Manifest;
+use crate::gaussian_policy::GaussianPolicy;
+use crate::policy::PolicyError;
+use crate::state::{StateDict, StateReader};
+
+impl Sac {
+    /// Everything needed to go on exactly, from a directory that [`Learner::save`] wrote.
+    pub fn resume(dir: &Path) -> Result<Self, PolicyError> {
+        let manifest = Manifest::read(dir)?;
+        if manifest.kind != GaussianPolicy::KIND {
+            return Err(PolicyError::File {
+                path: dir.display().to_string(),
+                cause: format!("holds a policy of kind {}, not sac", manifest.kind),
+            });
+        }
+        let config: SacConfig = manifest.config(dir)?;
+        let mut sac = Self::new(manifest.spec.clone(), config, manifest.seed)?;
+        let (path, bytes) = manifest.part(dir, "learner")?;
+        let state = StateReader::new(&path, &bytes)?;
+        sac.critics.load(&state)?;
+        sac.actor_adam.load("actor.adam", &state)?;
+        sac.temperature_adam.load("temperature.adam", &state)?;
+        state.read_f32(
+            "temperature.log",
+            std::slice::from_mut(&mut sac.log_temperature),
+        )?;
+        sac.rng = state.rng("rng")?;
+        [sac.updates, sac.steps, sac.explored] = state.u64("counters")?;
+        let owed = state.f64("owed")?;
+        sac.owed = owed.first().copied().unwrap_or_default();
+        for (name, replay) in [
+            ("replay", &mut sac.replay),
+            ("demonstrations", &mut sac.demonstrations),
+        ] {
+            let (path, bytes) = manifest.part(dir, name)?;
+            replay.load(&StateReader::new(&path, &bytes)?)?;
+        }
+        sac.policy = GaussianPolicy::load(&manifest, dir)?;
+        Ok(sac)
+    }
+
+    /// Writes what deployment needs and no more: `policy.toml` and the actor.
+    pub fn save_policy(&self, dir: &Path) -> Result<(), PolicyError> {
+        self.manifest()?
+            .write(dir, [("policy", self.policy_bytes()?)])
+    }
+
+    fn manifest(&self) -> Result<Manifest, PolicyError> {
+        Manifest::new(
+            GaussianPolicy::KIND,
+            &self.policy.spec,
+            &self.config,
+            self.seed,
+            self.updates,
+        )
+    }
+
+    fn policy_bytes(&self) -> Result<Vec<u8>, PolicyError> {
+        let mut state = StateDict::default();
+        self.policy.save(&mut state);
+        state.to_bytes(self.updates)
+    }
+
+    /// The complete learner; see [`Learner::save`](crate::Learner::save).
+    pub(super) fn write(&self, dir: &Path) -> Result<(), PolicyError> {
+        let mut learner = StateDict::default();
+        self.critics.save(&mut learner);
+        self.actor_adam.save("actor.adam", &mut learner);
+        self.temperature_adam.save("temperature.adam", &mut learner);
+        learner.f32("temperature.log", &[1], &[self.log_temperature]);
+        learner.rng("rng", &self.rng);
+        learner.u64("counters", &[self.updates, self.steps, self.explored]);
+        learner.f64("owed", &[self.owed]);
+        let (mut replay, mut demonstrations) = (StateDict::default(), StateDict::default());
+        self.replay.save(&mut replay);
+        self.demonstrations.save(&mut demonstrations);
+        // All bytes before the first file: a state that is not finite must not touch the good checkpoint.
+        let parts = [
+            ("policy", self.policy_bytes()?),
+            ("learner", learner.to_bytes(self.updates)?),
+            ("replay", replay.to_bytes(self.updates)?),
+            ("demonstrations", demonstrations.to_bytes(self.updates)?),
+        ];
+        self.manifest()?.write(dir, parts)
+    }
+}

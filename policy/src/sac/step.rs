@@ -1,0 +1,518 @@
+//! One step of soft actor-critic, in the order of the paper's algorithm 1.
+
+use super::Sac;
+use crate::policy::{Metrics, PolicyError};
+
+/// The transitions of one update; the first `demonstrations` rows are from demonstrations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Batch {
+    demonstrations: usize,
+    /// Scaled, `[batch, obs_dim]`.
+    observations: Vec<f32>,
+    actions: Vec<f32>,
+    rewards: Vec<f32>,
+    /// Scaled, `[batch, obs_dim]`.
+    next_observations: Vec<f32>,
+    /// 0 where the task ended, 1 where the value goes on.
+    continues: Vec<f32>,
+}
+
+impl Sac {
+    /// One gradient step of everything: sample, targets, critics, actor, temperature, target networks.
+    pub(super) fn step(&mut self) -> Result<Metrics, PolicyError> {
+        let mut metrics = Metrics::new();
+        self.sample_batch()?;
+
+        self.compute_targets();
+        let (o, a) = (
+            self.policy.spec.observation_dim,
+            self.policy.spec.action_dim,
+        );
+        join(
+            &self.batch.observations,
+            o,
+            &self.batch.actions,
+            a,
+            &mut self.critic_inputs,
+        );
+        let critic = self
+            .critics
+            .update(&self.critic_inputs, &self.targets, self.updates)?;
+        metrics.insert("critic_loss".into(), f64::from(critic.loss));
+        metrics.insert(
+            "critic_gradient_norm".into(),
+            f64::from(critic.gradient_norm),
+        );
+        metrics.insert("value".into(), f64::from(critic.value));
+
+        if self.updates.is_multiple_of(self.config.actor_every) {
+            let log_prob = self.update_actor(&mut metrics)?;
+            self.update_temperature(log_prob)?;
+        }
+        metrics.insert("temperature".into(), f64::from(self.temperature()));
+
+        self.critics.follow(self.config.target_rate as f32);
+        self.updates += 1;
+        self.owed = (self.owed - 1.0).max(0.0);
+        Ok(metrics)
+    }
+
+    /// `D`: a batch, symmetric between demonstrations and experience as configured.
+    fn sample_batch(&mut self) -> Result<(), PolicyError> {
+        let size = self.config.batch;
+        let wanted = (self.config.demonstration_share * size as f64).round() as usize;
+        let demonstrations = match (self.demonstrations.is_empty(), self.replay.is_empty()) {
+            (true, true) => {
+                return Err(PolicyError::Other(
+                    "there is nothing to learn from yet; observe an episode first".into(),
+                ));
+            }
+            (true, false) => 0,
+            (false, true) => size,
+            (false, false) => wanted,
+        };
+        let batch = &mut self.batch;
+        batch.demonstrations = demonstrations;
+        for buffer in [
+            &mut batch.observations,
+            &mut batch.actions,
+            &mut batch.rewards,
+            &mut batch.next_observations,
+            &mut batch.continues,
+        ] {
+            buffer.clear();
+        }
+        for row in 0..size {
+            let source = if row < demonstrations {
+                &self.demonstrations
+            } else {
+                &self.replay
+            };
+            let step = source
+                .sample(&mut self.rng)
+                .expect("checked above: not empty");
+            self.policy
+                .normaliser
+                .append(step.observation, &mut batch.observations);
+            batch.actions.extend_from_slice(step.action);
+            batch.rewards.push(step.reward);
+            self.policy
+                .normaliser
+                .append(step.next_observation, &mut batch.next_observations);
+            batch
+                .continues
+                .push(if step.terminated { 0.0 } else { 1.0 });
+        }
+        Ok(())
+    }
+
+    /// `y = r + gamma (1 - terminated) (min Q_target(s', a') - alpha log pi(a'|s'))` with `a' ~ pi(s')`.
+    fn compute_targets(&mut self) {
+        let (o, a) = (
+            self.policy.spec.observation_dim,
+            self.policy.spec.action_dim,
+        );
+        self.policy
+            .network
+            .forward(&self.batch.next_observations, &mut self.actor_tape);
+        self.draws.sample(
+            self.actor_tape.output(),
+            a,
+            self.policy.log_std_range,
+            &mut self.rng,
+        );
+        join(
+            &self.batch.next_observations,
+            o,
+            &self.draws.actions,
+            a,
+            &mut self.critic_inputs,
+        );
+        self.critics
+            .target_values(&self.critic_inputs, &mut self.values);
+        bootstrap(
+            &self.batch.rewards,
+            &self.batch.continues,
+            &self.values,
+            &self.draws.log_probs,
+            self.config.discount as f32,
+            self.temperature(),
+            &mut self.targets,
+        );
+    }
+
+    /// `J_pi = mean (alpha log pi(a|s) - min Q(s, a))` with `a ~ pi(s)`, and behaviour cloning on demonstrations.
+    fn update_actor(&mut self, metrics: &mut Metrics) -> Result<f32, PolicyError> {
+        let (o, a) = (
+            self.policy.spec.observation_dim,
+            self.policy.spec.action_dim,
+        );
+        let size = self.config.batch as f32;
+        self.policy
+            .network
+            .forward(&self.batch.observations, &mut self.actor_tape);
+        let heads = self.actor_tape.output();
+        self.draws
+            .sample(heads, a, self.policy.log_std_range, &mut self.rng);
+        join(
+            &self.batch.observations,
+            o,
+            &self.draws.actions,
+            a,
+            &mut self.critic_inputs,
+        );
+        self.critics.values(&self.critic_inputs, &mut self.values);
+        self.critics
+            .action_gradients(-1.0 / size, a, &mut self.action_gradient);
+        self.head_gradient.resize(heads.len(), 0.0);
+        let temperature = self.log_temperature.exp();
+        self.draws.backward(
+            &self.action_gradient,
+            temperature / size,
+            a,
+            &mut self.head_gradient,
+        );
+
+        let cloning = self.config.behaviour_cloning_weight as f32;
+        if cloning > 0.0 && self.batch.demonstrations > 0 {
+            let rows = self.batch.demonstrations;
+            let loss = clone_gradient(
+                &heads[..rows * 2 * a],
+                &self.batch.actions[..rows * a],
+                a,
+                cloning,
+                &mut self.head_gradient,
+            );
+            metrics.insert("behaviour_cloning_loss".into(), f64::from(loss));
+        }
+
+        self.actor_gradient.fill(0.0);
+        let network = &mut self.policy.network;
+        network.backward(
+            &mut self.actor_tape,
+            &self.head_gradient,
+            Some(&mut self.actor_gradient),
+            None,
+        );
+        network.check_gradient("actor", &self.actor_gradient, self.updates)?;
+        let norm = self
+            .actor_adam
+            .step(&mut network.parameters, &mut self.actor_gradient);
+
+        let log_prob = self.draws.log_probs.iter().sum::<f32>() / size;
+        let value = self.values.iter().sum::<f32>() / size;
+        metrics.insert(
+            "actor_loss".into(),
+            f64::from(temperature * log_prob - value),
+        );
+        metrics.insert("actor_gradient_norm".into(), f64::from(norm));
+        metrics.insert("entropy".into(), f64::from(-log_prob));
+        Ok(log_prob)
+    }
+
+    /// `J(alpha) = -log alpha (log pi + target entropy)`: the temperature rises while the entropy is below its target.
+    fn update_temperature(&mut self, log_prob: f32) -> Result<(), PolicyError> {
+        let dim = self.policy.spec.action_dim as f64;
+        let target = self.config.target_entropy.unwrap_or(-dim) as f32;
+        let gradient = -(log_prob + target);
+        if !gradient.is_finite() {
+            return Err(PolicyError::NotFinite {
+                tensor: "gradient of temperature".into(),
+                update: self.updates,
+            });
+        }
+        let parameter = std::slice::from_mut(&mut self.log_temperature);
+        self.temperature_adam.step(parameter, &mut [gradient]);
+        Ok(())
+    }
+}
+
+/// Rows of `left` `[batch, l]` and `right` `[batch, r]` side by side.
+fn join(left: &[f32], l: usize, right: &[f32], r: usize, target: &mut Vec<f32>) {
+    target.clear();
+    for (left, right) in left.chunks_exact(l).zip(right.chunks_exact(r)) {
+        target.extend_from_slice(left);
+        target.extend_from_slice(right);
+    }
+}
+
+/// `y = r + gamma * continues * (value - alpha * log_prob)`.
+fn bootstrap(
+    rewards: &[f32],
+    continues: &[f32],
+    values: &[f32],
+    log_probs: &[f32],
+    discount: f32,
+    temperature: f32,
+    targets: &mut Vec<f32>,
+) {
+    targets.clear();
+    let steps = rewards
+        .iter()
+        .zip(continues)
+        .zip(values.iter().zip(log_probs));
+    targets.extend(steps.map(|((reward, continues), (value, log_prob))| {
+        reward + discount * continues * (value - temperature * log_prob)
+    }));
+}
+
+/// Adds the gradient of `weight * mean (tanh(mean) - action)^2` to that of the heads `[rows, 2A]`; returns the mean.
+fn clone_gradient(
+    heads: &[f32],
+    actions: &[f32],
+    dim: usize,
+    weight: f32,
+    gradient: &mut [f32],
+) -> f32 {
+    let count = actions.len() as f32;
+    let mut loss = 0.0;
+    let rows = heads.chunks_exact(2 * dim).zip(actions.chunks_exact(dim));
+    for ((head, action), gradient) in rows.zip(gradient.chunks_exact_mut(2 * dim)) {
+        for i in 0..dim {
+            let own = head[i].tanh();
+            let error = own - action[i];
+            loss += error * error / count;
+            gradient[i] += weight * 2.0 * error / count * (1.0 - own * own);
+        }
+    }
+    loss
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::activation::{relu, softplus};
+    use burn::tensor::{Device, Tensor, TensorData};
+    use rand::RngExt as _;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use super::*;
+    use crate::checkpoint::PolicySpec;
+    use crate::policy::{Learner as _, Transition};
+    use crate::sac::SacConfig;
+
+    fn tensor(values: &[f32], shape: [usize; 2], device: &Device) -> Tensor<2> {
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+    }
+
+    /// A network of two hidden layers of 24 in Burn; its parameters in the order of ours.
+    fn burn_network(widths: [usize; 2], parameters: &[f32], device: &Device) -> Vec<Tensor<2>> {
+        let [inputs, outputs] = widths;
+        let shapes = [
+            [inputs, 24],
+            [1, 24],
+            [24, 24],
+            [1, 24],
+            [24, outputs],
+            [1, outputs],
+        ];
+        let mut at = 0;
+        shapes
+            .map(|shape| {
+                at += shape[0] * shape[1];
+                tensor(&parameters[at - shape[0] * shape[1]..at], shape, device).require_grad()
+            })
+            .to_vec()
+    }
+
+    fn burn_forward(p: &[Tensor<2>], x: Tensor<2>) -> Tensor<2> {
+        let h = relu(x.matmul(p[0].clone()) + p[1].clone());
+        let h = relu(h.matmul(p[2].clone()) + p[3].clone());
+        h.matmul(p[4].clone()) + p[5].clone()
+    }
+
+    #[test]
+    fn the_gradient_of_the_actors_whole_loss_agrees_with_burn() {
+        let (o, a, b) = (4, 2, 32);
+        let config = SacConfig {
+            hidden: vec![24, 24],
+            batch: b,
+            behaviour_cloning_weight: 0.7,
+            ..SacConfig::default()
+        };
+        let mut sac = Sac::new(PolicySpec::new(o, a), config, 3).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut row = |n: usize| {
+            (0..n)
+                .map(|_| rng.random_range(-1.0f32..1.0))
+                .collect::<Vec<f32>>()
+        };
+        for round in 0..2 {
+            let episode: Vec<Transition> = (0..50)
+                .map(|_| Transition {
+                    observation: row(o),
+                    action: row(a),
+                    reward: row(1)[0],
+                    next_observation: row(o),
+                    terminated: false,
+                    truncated: false,
+                })
+                .collect();
+            if round == 0 {
+                sac.observe(&episode).unwrap();
+            } else {
+                sac.observe_demonstration(&episode).unwrap();
+            }
+        }
+        sac.sample_batch().unwrap();
+        let before = sac.policy.network.parameters.clone();
+        sac.update_actor(&mut Metrics::new()).unwrap();
+
+        let device = Device::flex().autodiff();
+        let actor = burn_network([o, 2 * a], &before, &device);
+        let critics = sac
+            .critics
+            .parameters()
+            .map(|p| burn_network([o + a, 1], p, &device));
+        let states = tensor(&sac.batch.observations, [b, o], &device);
+        let noise = tensor(&sac.draws.noise, [b, a], &device);
+        let head = burn_forward(&actor, states.clone());
+        let (mean, s) = (head.clone().narrow(1, 0, a), head.narrow(1, a, a));
+        let log_std = (s.tanh() + 1.0) * 3.5 - 5.0;
+        let u = mean.clone() + log_std.clone().exp() * noise.clone();
+        let action = u.clone().tanh();
+        let gauss = noise.powi_scalar(2) * -0.5 - log_std - 0.5 * std::f32::consts::TAU.ln();
+        // ln(1 - tanh(u)^2) = 2 (ln 2 - u - softplus(-2 u))
+        let slope = (-u.clone() - softplus(-u * 2.0, 1.0) + std::f32::consts::LN_2) * 2.0;
+        let log_prob = (gauss - slope).sum_dim(1);
+        let inputs = Tensor::cat(vec![states, action], 1);
+        let [q1, q2] = critics.map(|critic| burn_forward(&critic, inputs.clone()));
+        let alpha = SacConfig::default().initial_temperature as f32;
+        let rows = sac.batch.demonstrations;
+        let shown = tensor(&sac.batch.actions[..rows * a], [rows, a], &device);
+        let cloning = (mean.narrow(0, 0, rows).tanh() - shown)
+            .powi_scalar(2)
+            .mean();
+        let loss = (log_prob * alpha - q1.min_pair(q2)).mean() + cloning * 0.7;
+        let gradients = loss.backward();
+        let burn: Vec<f32> = actor
+            .iter()
+            .flat_map(|p| {
+                p.grad(&gradients)
+                    .unwrap()
+                    .into_data()
+                    .try_to_vec::<f32>()
+                    .unwrap()
+            })
+            .collect();
+        assert_eq!(burn.len(), sac.actor_gradient.len());
+        for (index, (own, burn)) in sac.actor_gradient.iter().zip(&burn).enumerate() {
+            assert!((own - burn).abs() < 1e-5, "{index}: {own} {burn}");
+        }
+        assert!(
+            burn.iter().any(|g| g.abs() > 1e-2),
+            "the comparison says something"
+        );
+    }
+
+    #[test]
+    fn targets_bootstrap_through_the_clock_but_not_through_the_end_of_the_task() {
+        let mut targets = Vec::new();
+        // r + 0.9 * continues * (value - 0.5 * log_prob)
+        bootstrap(
+            &[1.0, 1.0, -2.0],
+            &[1.0, 0.0, 1.0],
+            &[10.0, 10.0, 4.0],
+            &[-2.0, -2.0, 6.0],
+            0.9,
+            0.5,
+            &mut targets,
+        );
+        assert_eq!(targets, [1.0 + 0.9 * 11.0, 1.0, -2.0 + 0.9 * 1.0]);
+
+        let step = |terminated, truncated| Transition {
+            observation: vec![0.0],
+            action: vec![0.0],
+            reward: 3.0,
+            next_observation: vec![1.0],
+            terminated,
+            truncated,
+        };
+        let config = SacConfig {
+            hidden: vec![8],
+            batch: 16,
+            ..SacConfig::default()
+        };
+        for (terminated, truncated, continues) in
+            [(true, false, 0.0), (false, true, 1.0), (true, true, 0.0)]
+        {
+            let mut sac = Sac::new(PolicySpec::new(1, 1), config.clone(), 0).unwrap();
+            sac.observe(&[step(terminated, truncated)]).unwrap();
+            sac.sample_batch().unwrap();
+            assert_eq!(sac.batch.continues, vec![continues; 16]);
+            sac.compute_targets();
+            assert_eq!(sac.targets.iter().all(|&y| y == 3.0), terminated);
+        }
+    }
+
+    #[test]
+    fn the_temperature_rises_below_its_target_entropy_and_falls_above() {
+        let mut sac = Sac::new(PolicySpec::new(3, 2), SacConfig::default(), 0).unwrap();
+        let before = sac.temperature();
+        sac.update_temperature(2.5).unwrap();
+        assert!(
+            sac.temperature() > before,
+            "entropy -2.5 is below the target of -2"
+        );
+        let mut sac = Sac::new(PolicySpec::new(3, 2), SacConfig::default(), 0).unwrap();
+        sac.update_temperature(1.5).unwrap();
+        assert!(
+            sac.temperature() < before,
+            "entropy -1.5 is above the target of -2"
+        );
+    }
+
+    #[test]
+    fn half_of_a_batch_is_from_demonstrations_once_there_is_experience_too() {
+        let episode = |reward: f32| {
+            [Transition {
+                observation: vec![0.0],
+                action: vec![0.0],
+                reward,
+                next_observation: vec![0.0],
+                terminated: false,
+                truncated: true,
+            }]
+        };
+        let mut sac = Sac::new(PolicySpec::new(1, 1), SacConfig::default(), 0).unwrap();
+        let mut shares = Vec::new();
+        let mut look = |sac: &mut Sac| {
+            sac.sample_batch().unwrap();
+            shares.push(sac.batch.rewards.iter().filter(|&&r| r == 1.0).count());
+        };
+        sac.observe_demonstration(&episode(1.0)).unwrap();
+        look(&mut sac);
+        sac.observe(&episode(0.0)).unwrap();
+        look(&mut sac);
+        assert_eq!(shares, [256, 128]);
+        assert_eq!((sac.replay().len(), sac.demonstrations().len()), (1, 1));
+    }
+
+    #[test]
+    fn updates_are_owed_for_steps_after_the_random_ones() {
+        let step = Transition {
+            observation: vec![0.0],
+            action: vec![0.0],
+            reward: 0.0,
+            next_observation: vec![0.0],
+            terminated: false,
+            truncated: false,
+        };
+        let config = SacConfig {
+            hidden: vec![4],
+            batch: 2,
+            initial_random_steps: 15,
+            update_to_data: 0.5,
+            ..SacConfig::default()
+        };
+        let mut sac = Sac::new(PolicySpec::new(1, 1), config, 0).unwrap();
+        let mut due = Vec::new();
+        for _ in 0..3 {
+            sac.observe(&vec![step.clone(); 10]).unwrap();
+            due.push(sac.updates_due());
+        }
+        assert_eq!(due, [0, 2, 7]);
+        sac.update().unwrap();
+        assert_eq!(sac.updates_due(), 6);
+    }
+}
