@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stdout)]
 
+use std::time::Instant;
+
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -14,12 +16,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const OBSERVATIONS: usize = 16;
 const ACTIONS: usize = 2;
-
-/// Processor time of this thread, s: other processes do not count.
-fn now() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
-}
 
 fn episode(rng: &mut ChaCha8Rng) -> Vec<Transition> {
     let mut row = |n: usize| {
@@ -62,9 +58,9 @@ fn main() {
         data.iter()
             .for_each(|episode| sac.observe(episode).expect("the episode is right"));
         let mut run = |updates: u32| {
-            let start = now();
+            let start = Instant::now();
             (0..updates).for_each(|_| drop(sac.update().expect("finite")));
-            f64::from(updates) / (now() - start)
+            f64::from(updates) / start.elapsed().as_secs_f64()
         };
         run(50);
         // The best of several short runs: other processes only ever make it slower.
@@ -73,9 +69,9 @@ fn main() {
 
         let observation = vec![0.3; OBSERVATIONS];
         let mut act = |mode| {
-            let start = now();
+            let start = Instant::now();
             (0..200).for_each(|_| drop(sac.act(&observation, mode).expect("finite")));
-            (now() - start) * 1e6 / 200.0
+            start.elapsed().as_secs_f64() * 1e6 / 200.0
         };
         let exploit = (0..10)
             .map(|_| act(Mode::Exploit))

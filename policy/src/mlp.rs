@@ -1,7 +1,8 @@
 //! A multilayer perceptron with its own way back.
 //!
-//! At the sizes of control (two hidden layers of 128, batches of 256) a general autodiff spends much of its time on
-//! graphs and allocation; these loops do the same arithmetic on flat slices. The tests compare them with Burn's gradients.
+//! At the sizes of control (two hidden layers of 128, batches of 128) a general autodiff spends most of its time on graphs
+//! and allocation: the same step of soft actor-critic through Burn takes about three times as long on one core. These loops
+//! do the arithmetic on flat slices; the tests compare them with Burn's gradients.
 
 use std::ops::Range;
 
