@@ -57,8 +57,14 @@ pub fn success_rate(
         }
         progress();
     }
-    let rate = wilson(successes, episodes).ok_or_else(|| anyhow::anyhow!("an evaluation needs at least one episode"))?;
-    Ok(SuccessRate { successes, episodes, rate, true_return: total / episodes as f64 })
+    let rate = wilson(successes, episodes)
+        .ok_or_else(|| anyhow::anyhow!("an evaluation needs at least one episode"))?;
+    Ok(SuccessRate {
+        successes,
+        episodes,
+        rate,
+        true_return: total / episodes as f64,
+    })
 }
 
 /// Far away from the seeds of training episodes.
@@ -76,10 +82,16 @@ pub struct StateCorrelation {
 }
 
 /// Random states with arm and object placed independently: their pictures and true progress (m from done, negative).
-pub fn independent_states(practice: &mut SimPractice, states: usize, seed: u64) -> anyhow::Result<(Vec<RgbImage>, Vec<f64>)> {
+pub fn independent_states(
+    practice: &mut SimPractice,
+    states: usize,
+    seed: u64,
+) -> anyhow::Result<(Vec<RgbImage>, Vec<f64>)> {
     let (mut frames, mut truth) = (Vec::new(), Vec::new());
     for state in 0..states {
-        practice.env_mut().reset_independently(evaluation_seed(seed, state) ^ (1 << 50))?;
+        practice
+            .env_mut()
+            .reset_independently(evaluation_seed(seed, state) ^ (1 << 50))?;
         frames.push(practice.picture()?);
         let env = practice.env();
         truth.push(env.task().progress(&env.reading()?));
@@ -88,11 +100,19 @@ pub fn independent_states(practice: &mut SimPractice, states: usize, seed: u64) 
 }
 
 /// Correlates a reward with the truth over the given states.
-pub fn state_correlation(labeller: &mut Labeller, frames: &[RgbImage], truth: &[f64]) -> anyhow::Result<StateCorrelation> {
+pub fn state_correlation(
+    labeller: &mut Labeller,
+    frames: &[RgbImage],
+    truth: &[f64],
+) -> anyhow::Result<StateCorrelation> {
     let features = labeller.encode(frames)?;
     let rewards = (0..features.len())
         .map(|t| Ok(labeller.score(features.select(&[t]))?.per_step[0]))
         .collect::<anyhow::Result<Vec<f64>>>()?;
-    let spearman = spearman(&rewards, truth).ok_or_else(|| anyhow::anyhow!("the reward is the same for every state"))?;
-    Ok(StateCorrelation { states: frames.len(), spearman })
+    let spearman = spearman(&rewards, truth)
+        .ok_or_else(|| anyhow::anyhow!("the reward is the same for every state"))?;
+    Ok(StateCorrelation {
+        states: frames.len(),
+        spearman,
+    })
 }

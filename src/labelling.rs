@@ -14,7 +14,11 @@ pub struct Labeller {
 impl Labeller {
     /// A labeller for pictures taken `fps` times a second.
     pub fn new(encoder: Box<dyn Encoder>, model: Box<dyn RewardModel>, fps: f64) -> Self {
-        Self { encoder, model, fps }
+        Self {
+            encoder,
+            model,
+            fps,
+        }
     }
 
     /// Encodes one frame, for loops that do it as they go.
@@ -30,6 +34,9 @@ impl Labeller {
 
     /// The same for features that are already there.
     pub fn score(&self, features: Features) -> anyhow::Result<Signal> {
-        Ok(self.model.score(&Clip::from_features(features, self.fps), &Context::default())?)
+        Ok(self.model.score(
+            &Clip::from_features(features, self.fps),
+            &Context::default(),
+        )?)
     }
 }

@@ -43,7 +43,12 @@ pub trait Practice {
 
 /// Joints, tool and objects as one vector in SI units; policies scale it themselves.
 pub fn observation_vector(joints: &[f64], tool: &[f64; 3], environment: &[f64]) -> Vec<f32> {
-    joints.iter().chain(tool).chain(environment).map(|&v| v as f32).collect()
+    joints
+        .iter()
+        .chain(tool)
+        .chain(environment)
+        .map(|&v| v as f32)
+        .collect()
 }
 
 /// A simulated task with a camera.
@@ -62,7 +67,12 @@ impl SimPractice {
         // The CPU rasteriser gives the same bytes everywhere, and features with them.
         let renderer = render::open(Backend::Cpu, Quality::Fast, scene.model(), size.0, size.1)?;
         let camera = scene.camera_id(camera)?;
-        Ok(Self { env, renderer, camera, size })
+        Ok(Self {
+            env,
+            renderer,
+            camera,
+            size,
+        })
     }
 
     /// Steps a second.
@@ -96,7 +106,10 @@ impl Practice for SimPractice {
         let o = step.observation;
         Ok(Outcome {
             observation: observation_vector(&o.joints, &o.tool, &o.environment),
-            truth: Some(Truth { reward: step.reward, success: step.success }),
+            truth: Some(Truth {
+                reward: step.reward,
+                success: step.success,
+            }),
             terminated: step.terminated,
             truncated: step.truncated,
         })
@@ -105,7 +118,9 @@ impl Practice for SimPractice {
     fn picture(&mut self) -> anyhow::Result<RgbImage> {
         let mut image = RgbImage::new(self.size.0, self.size.1);
         let (renderer, camera) = (&mut self.renderer, self.camera);
-        self.env.world().with_data(|data| renderer.render(data, camera, &mut image))??;
+        self.env
+            .world()
+            .with_data(|data| renderer.render(data, camera, &mut image))??;
         Ok(image)
     }
 }

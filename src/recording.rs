@@ -49,7 +49,10 @@ pub fn record(
     let begin = tick.time;
     for row in 0..rates.rows {
         let pictures = pictures(station)?;
-        let (before, seen) = (tick.state.clone(), station.referee.as_ref().map(|r| r.reading()).transpose()?);
+        let (before, seen) = (
+            tick.state.clone(),
+            station.referee.as_ref().map(|r| r.reading()).transpose()?,
+        );
         let mut goal = Vec::new();
         let mut control = None;
         let mut end = None;
@@ -63,20 +66,34 @@ pub fn record(
             goal = next;
             control = control.or_else(|| teleop.action().map(<[f32]>::to_vec));
             tick = station.tick(Some(&goal))?;
-            anyhow::ensure!(tick.guard != GuardState::Fault, "the guard stopped the arm: {:?}", tick.reason);
+            anyhow::ensure!(
+                tick.guard != GuardState::Fault,
+                "the guard stopped the arm: {:?}",
+                tick.reason
+            );
         }
         // What was sent, not what was asked for: the two differ where the guard had to act.
         let sent = tick.sent.clone().unwrap_or(goal);
         let control = control.map_or_else(|| mapper.action_toward(&sent, &before), Ok)?;
         if let Some(viewer) = viewer.as_deref_mut() {
-            show(viewer, (tick.time - begin).as_secs_f64(), &before.positions, &pictures, seen.as_ref());
+            show(
+                viewer,
+                (tick.time - begin).as_secs_f64(),
+                &before.positions,
+                &pictures,
+                seen.as_ref(),
+            );
         }
         if let Some(writer) = writer.as_deref_mut() {
             let truth = match (&station.referee, &seen, &start) {
                 (Some(referee), Some(seen), Some(start)) => {
                     let (task, after) = (referee.task(), referee.reading()?);
                     Some(Truth {
-                        environment: task.environment_state(seen).iter().map(|&v| v as f32).collect(),
+                        environment: task
+                            .environment_state(seen)
+                            .iter()
+                            .map(|&v| v as f32)
+                            .collect(),
                         reward: task.reward(&after) as f32,
                         success: f32::from(u8::from(task.success(&after))),
                         progress: task.progress(seen) as f32,
@@ -86,8 +103,15 @@ pub fn record(
                 _ => None,
             };
             let spec = so101::spec();
-            let (state, action) = (units::lerobot_from_positions(&spec, &before.positions)?, units::lerobot_from_positions(&spec, &sent)?);
-            let mut values: Vec<(&str, &[f32])> = vec![(schema::STATE, &state), (schema::ACTION, &action), (schema::CONTROL, &control)];
+            let (state, action) = (
+                units::lerobot_from_positions(&spec, &before.positions)?,
+                units::lerobot_from_positions(&spec, &sent)?,
+            );
+            let mut values: Vec<(&str, &[f32])> = vec![
+                (schema::STATE, &state),
+                (schema::ACTION, &action),
+                (schema::CONTROL, &control),
+            ];
             if let Some(truth) = &truth {
                 values.push((schema::ENVIRONMENT, &truth.environment));
                 values.push((schema::REWARD, std::slice::from_ref(&truth.reward)));
@@ -95,8 +119,13 @@ pub fn record(
                 values.push((schema::PROGRESS, std::slice::from_ref(&truth.progress)));
                 values.push((schema::PHASE, std::slice::from_ref(&truth.phase)));
             }
-            let images: Vec<(&str, &RgbImage)> = pictures.iter().map(|(name, image)| (name.as_str(), image)).collect();
-            writer.push(&values, &images).with_context(|| format!("recording row {row}"))?;
+            let images: Vec<(&str, &RgbImage)> = pictures
+                .iter()
+                .map(|(name, image)| (name.as_str(), image))
+                .collect();
+            writer
+                .push(&values, &images)
+                .with_context(|| format!("recording row {row}"))?;
         }
         if interrupt::requested() {
             return Ok(End::Quit);
@@ -119,17 +148,33 @@ struct Truth {
 /// 0 before the object moves, 1 on its way, 2 where it should be.
 fn phase(seen: &Reading, start: &Reading, done: bool) -> f32 {
     let place = |reading: &Reading| reading.cube.map(|cube| cube.position());
-    let moved = place(seen).zip(place(start)).is_some_and(|(now, then)| (now - then).norm() > 0.005);
-    if done { 2.0 } else { f32::from(u8::from(moved)) }
+    let moved = place(seen)
+        .zip(place(start))
+        .is_some_and(|(now, then)| (now - then).norm() > 0.005);
+    if done {
+        2.0
+    } else {
+        f32::from(u8::from(moved))
+    }
 }
 
 /// One picture of every camera.
 pub fn pictures(station: &mut Station) -> anyhow::Result<Vec<(String, RgbImage)>> {
-    station.cameras.iter_mut().map(|camera| Ok((camera.name().to_owned(), camera.capture()?.image))).collect()
+    station
+        .cameras
+        .iter_mut()
+        .map(|camera| Ok((camera.name().to_owned(), camera.capture()?.image)))
+        .collect()
 }
 
 /// Shows a moment in the viewer, without ever waiting for it.
-pub fn show(viewer: &mut Recording, seconds: f64, joints: &[f64], pictures: &[(String, RgbImage)], seen: Option<&Reading>) {
+pub fn show(
+    viewer: &mut Recording,
+    seconds: f64,
+    joints: &[f64],
+    pictures: &[(String, RgbImage)],
+    seen: Option<&Reading>,
+) {
     viewer.offer(Message::Time(seconds));
     viewer.offer(Message::Joints(joints.to_vec()));
     for (name, image) in pictures {
@@ -137,6 +182,11 @@ pub fn show(viewer: &mut Recording, seconds: f64, joints: &[f64], pictures: &[(S
     }
     if let Some(cube) = seen.and_then(|s| s.cube) {
         let position = cube.position();
-        viewer.offer(Message::Block("world/cube".into(), [position.x, position.y, position.z], [0.015; 3], [210, 45, 40]));
+        viewer.offer(Message::Block(
+            "world/cube".into(),
+            [position.x, position.y, position.z],
+            [0.015; 3],
+            [210, 45, 40],
+        ));
     }
 }

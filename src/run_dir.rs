@@ -8,7 +8,12 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 /// Makes the folder and writes `run.toml`: everything that is needed to repeat the run.
-pub fn create<T: Serialize>(dir: &Path, command: &str, seed: u64, config: &T) -> anyhow::Result<()> {
+pub fn create<T: Serialize>(
+    dir: &Path,
+    command: &str,
+    seed: u64,
+    config: &T,
+) -> anyhow::Result<()> {
     #[derive(Serialize)]
     struct Run<'a, T> {
         command: &'a str,
@@ -18,8 +23,17 @@ pub fn create<T: Serialize>(dir: &Path, command: &str, seed: u64, config: &T) ->
         config: &'a T,
     }
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let run = Run { command, seed, rapport: env!("CARGO_PKG_VERSION"), mujoco: rapport::sim::mujoco_version(), config };
-    write_atomically(&dir.join("run.toml"), toml::to_string_pretty(&run)?.as_bytes())
+    let run = Run {
+        command,
+        seed,
+        rapport: env!("CARGO_PKG_VERSION"),
+        mujoco: rapport::sim::mujoco_version(),
+        config,
+    };
+    write_atomically(
+        &dir.join("run.toml"),
+        toml::to_string_pretty(&run)?.as_bytes(),
+    )
 }
 
 /// Writes a file so that it is there completely or not at all.
@@ -30,7 +44,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&partial, path)?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()
     };
     write().with_context(|| format!("cannot write {}", path.display()))
@@ -46,14 +63,22 @@ impl MetricsLog {
     /// Opens the log of a run, keeping what is there.
     pub fn open(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join("metrics.jsonl");
-        let file =
-            OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file: BufWriter::new(file), path })
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self {
+            file: BufWriter::new(file),
+            path,
+        })
     }
 
     /// Appends one line.
     pub fn write<T: Serialize>(&mut self, metrics: &T) -> anyhow::Result<()> {
         let line = serde_json::to_string(metrics)?;
-        writeln!(self.file, "{line}").and_then(|()| self.file.flush()).with_context(|| format!("cannot write {}", self.path.display()))
+        writeln!(self.file, "{line}")
+            .and_then(|()| self.file.flush())
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

@@ -31,12 +31,20 @@ pub const PHASE: &str = "truth.phase";
 /// The numeric columns of a recording of `task` on `spec`; `has_referee` where a simulator gives the truth.
 pub fn features(spec: &ArmSpec, task: &dyn Task, referee: Referee) -> Vec<Feature> {
     let joints = units::lerobot_names(spec);
-    let mut features = vec![Feature::named(STATE, joints.clone()), Feature::named(ACTION, joints)];
-    if let Ok(mapper) = rapport::robot::action::ActionMapper::new(task.action_space(), spec.clone(), so101::chain()) {
+    let mut features = vec![
+        Feature::named(STATE, joints.clone()),
+        Feature::named(ACTION, joints),
+    ];
+    if let Ok(mapper) =
+        rapport::robot::action::ActionMapper::new(task.action_space(), spec.clone(), so101::chain())
+    {
         features.push(Feature::named(CONTROL, mapper.names()));
     }
     if referee == Referee::Present {
-        features.push(Feature::named(ENVIRONMENT, task.features().iter().map(|f| f.name)));
+        features.push(Feature::named(
+            ENVIRONMENT,
+            task.features().iter().map(|f| f.name),
+        ));
         features.push(Feature::new(REWARD, 1));
         features.push(Feature::new(SUCCESS, 1).stored_as(Dtype::Bool));
         features.push(Feature::new(PROGRESS, 1));
@@ -55,7 +63,11 @@ pub enum Referee {
 }
 
 /// What policies of a task see and do.
-pub fn policy_spec(task: &dyn Task, names: Vec<String>, action_dim: usize) -> anyhow::Result<PolicySpec> {
+pub fn policy_spec(
+    task: &dyn Task,
+    names: Vec<String>,
+    action_dim: usize,
+) -> anyhow::Result<PolicySpec> {
     Ok(PolicySpec {
         observation_dim: names.len(),
         action_dim,
@@ -65,20 +77,32 @@ pub fn policy_spec(task: &dyn Task, names: Vec<String>, action_dim: usize) -> an
 }
 
 /// An episode as policies see it: observations `[time][observation_dim]` and actions `[time][action_dim]`.
-pub fn observations_and_actions(episode: &Episode) -> anyhow::Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+pub fn observations_and_actions(
+    episode: &Episode,
+) -> anyhow::Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
     let column = |name: &str| -> anyhow::Result<&Column> {
-        episode.columns.get(name).with_context(|| format!("the dataset has no column {name}; record it with `rapport record --task`"))
+        episode.columns.get(name).with_context(|| {
+            format!("the dataset has no column {name}; record it with `rapport record --task`")
+        })
     };
     let (state, control) = (column(STATE)?, column(CONTROL)?);
     let environment = episode.columns.get(ENVIRONMENT);
     let (spec, chain) = (so101::spec(), so101::chain());
     let mut observations = Vec::with_capacity(state.len());
     for t in 0..state.len() {
-        let joints = units::positions_from_lerobot(&spec, state.row(t)).context("reading observation.state")?;
-        let tool = chain.base_from_tool(&joints[..chain.links.len()]).translation.vector;
-        let objects: Vec<f64> = environment.map(|e| e.row(t).iter().map(|&v| f64::from(v)).collect()).unwrap_or_default();
+        let joints = units::positions_from_lerobot(&spec, state.row(t))
+            .context("reading observation.state")?;
+        let tool = chain
+            .base_from_tool(&joints[..chain.links.len()])
+            .translation
+            .vector;
+        let objects: Vec<f64> = environment
+            .map(|e| e.row(t).iter().map(|&v| f64::from(v)).collect())
+            .unwrap_or_default();
         observations.push(observation_vector(&joints, &tool.into(), &objects));
     }
-    let actions = (0..control.len()).map(|t| control.row(t).to_vec()).collect();
+    let actions = (0..control.len())
+        .map(|t| control.row(t).to_vec())
+        .collect();
     Ok((observations, actions))
 }

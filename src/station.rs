@@ -15,8 +15,8 @@ use rapport::robot::control::{Control, ControlReport, Tick};
 use rapport::robot::control_thread::{ControlHandle, ControlThreadConfig};
 use rapport::robot::feetech::FeetechArm;
 use rapport::robot::guard::{Guard, GuardConfig};
-use rapport::sim::env::guard_config;
 use rapport::robot::{Arm, Camera, SystemClock, so101};
+use rapport::sim::env::guard_config;
 use rapport::sim::render::{Backend, Quality};
 use rapport::sim::servo_bus::{ServoBus, ServoBusConfig, WorldPlant};
 use rapport::sim::tasks::{self, Task};
@@ -79,13 +79,18 @@ impl FromStr for CameraName {
             source => match source.strip_prefix("opencv:") {
                 Some(device) => CameraSource::OpenCv(device.into()),
                 None => {
-                    let size = source.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+                    let size = source
+                        .split_once('x')
+                        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
                     let (w, h) = size.ok_or("a camera is NAME, NAME=WIDTHxHEIGHT (simulated) or NAME=opencv:INDEX_OR_PATH")?;
                     CameraSource::Sim(w, h)
                 }
             },
         };
-        Ok(Self { name: name.into(), source })
+        Ok(Self {
+            name: name.into(),
+            source,
+        })
     }
 }
 
@@ -160,7 +165,8 @@ pub struct StationConfig {
 impl StationConfig {
     /// The task, `so101-push` where none is named.
     pub fn task(&self) -> anyhow::Result<Arc<dyn Task>> {
-        tasks::by_name(self.task.as_deref().unwrap_or("so101-push")).map_err(|e| Usage(e.to_string()).into())
+        tasks::by_name(self.task.as_deref().unwrap_or("so101-push"))
+            .map_err(|e| Usage(e.to_string()).into())
     }
 
     fn period(&self) -> Duration {
@@ -180,23 +186,43 @@ impl Station {
 
     fn sim(config: &StationConfig, start: Start) -> anyhow::Result<Self> {
         let (world, task) = world(config, start)?;
-        let guard = Guard::with_chain(Box::new(SimArm::new(world.clone())), so101::chain(), guard_config())?;
+        let guard = Guard::with_chain(
+            Box::new(SimArm::new(world.clone())),
+            so101::chain(),
+            guard_config(),
+        )?;
         let clock = Box::new(SimClock::new(world.clone(), config.pace));
         let mut control = Control::new(guard, clock, config.period())?;
         control.enable()?;
         let cameras = sim_cameras(config, &world)?;
-        Ok(Self { control: Loop::Inline(Box::new(control)), cameras, referee: Some(Referee { world, task }), _bus: None, _time: None })
+        Ok(Self {
+            control: Loop::Inline(Box::new(control)),
+            cameras,
+            referee: Some(Referee { world, task }),
+            _bus: None,
+            _time: None,
+        })
     }
 
     fn twin(config: &StationConfig, start: Start) -> anyhow::Result<Self> {
         let (world, task) = world(config, start)?;
         let calibration = ServoBusConfig::calibration();
-        let bus = ServoBus::start(&ServoBusConfig::so101(&calibration), Box::new(WorldPlant::new(world.clone())), None)?;
+        let bus = ServoBus::start(
+            &ServoBusConfig::so101(&calibration),
+            Box::new(WorldPlant::new(world.clone())),
+            None,
+        )?;
         let time = RealTime::start(world.clone(), world.timestep())?;
         let arm = FeetechArm::connect(&bus.path().display().to_string(), &calibration)?;
         let cameras = sim_cameras(config, &world)?;
         let handle = spawn(Box::new(arm), guard_config(), config)?;
-        Ok(Self { control: Loop::Thread(handle), cameras, referee: Some(Referee { world, task }), _bus: Some(bus), _time: Some(time) })
+        Ok(Self {
+            control: Loop::Thread(handle),
+            cameras,
+            referee: Some(Referee { world, task }),
+            _bus: Some(bus),
+            _time: Some(time),
+        })
     }
 
     fn serial(config: &StationConfig, path: &std::path::Path) -> anyhow::Result<Self> {
@@ -205,9 +231,19 @@ impl Station {
         })?;
         let calibration = Calibration::load(file)?;
         let arm = FeetechArm::connect(&path.display().to_string(), &calibration)?;
-        let cameras = config.cameras.iter().map(real_camera).collect::<anyhow::Result<_>>()?;
+        let cameras = config
+            .cameras
+            .iter()
+            .map(real_camera)
+            .collect::<anyhow::Result<_>>()?;
         let handle = spawn(Box::new(arm), GuardConfig::so101(), config)?;
-        Ok(Self { control: Loop::Thread(handle), cameras, referee: None, _bus: None, _time: None })
+        Ok(Self {
+            control: Loop::Thread(handle),
+            cameras,
+            referee: None,
+            _bus: None,
+            _time: None,
+        })
     }
 
     /// Hands a goal over, waits for the next slot of the time grid, and measures.
@@ -238,7 +274,11 @@ impl Station {
     }
 }
 
-fn spawn(arm: Box<dyn Arm>, guard: GuardConfig, config: &StationConfig) -> anyhow::Result<ControlHandle> {
+fn spawn(
+    arm: Box<dyn Arm>,
+    guard: GuardConfig,
+    config: &StationConfig,
+) -> anyhow::Result<ControlHandle> {
     let guard = Guard::with_chain(arm, so101::chain(), guard)?;
     let control = Control::new(guard, Box::new(SystemClock::default()), config.period())?;
     let handle = control.spawn(ControlThreadConfig::default())?;
@@ -253,7 +293,9 @@ fn world(config: &StationConfig, start: Start) -> anyhow::Result<(World, Arc<dyn
     world.reset();
     match start {
         Start::Task(seed) => task.reset(&world, &mut ChaCha8Rng::seed_from_u64(seed))?,
-        Start::Independent(seed) => task.reset_independently(&world, &mut ChaCha8Rng::seed_from_u64(seed))?,
+        Start::Independent(seed) => {
+            task.reset_independently(&world, &mut ChaCha8Rng::seed_from_u64(seed))?
+        }
     }
     world.advance_until(world.now() + Duration::from_millis(300))?;
     Ok((world, task))
@@ -262,9 +304,13 @@ fn world(config: &StationConfig, start: Start) -> anyhow::Result<(World, Arc<dyn
 fn sim_cameras(config: &StationConfig, world: &World) -> anyhow::Result<Vec<Box<dyn Camera>>> {
     let open = |camera: &CameraName| -> anyhow::Result<Box<dyn Camera>> {
         match camera.source {
-            CameraSource::Sim(width, height) => {
-                Ok(Box::new(SimCamera::new(world.clone(), &camera.name, (width, height), Backend::Cpu, Quality::Fast)?))
-            }
+            CameraSource::Sim(width, height) => Ok(Box::new(SimCamera::new(
+                world.clone(),
+                &camera.name,
+                (width, height),
+                Backend::Cpu,
+                Quality::Fast,
+            )?)),
             CameraSource::OpenCv(_) => real_camera(camera),
         }
     };
@@ -275,16 +321,39 @@ fn sim_cameras(config: &StationConfig, world: &World) -> anyhow::Result<Vec<Box<
 fn real_camera(camera: &CameraName) -> anyhow::Result<Box<dyn Camera>> {
     match &camera.source {
         CameraSource::OpenCv(device) => {
-            use rapport::robot::opencv_camera::{OpencvCamera, OpencvConfig, OpencvSource, Rotation};
-            let index_or_path = device.parse().map_or_else(|_| OpencvSource::Path(device.clone()), OpencvSource::Index);
-            let config = OpencvConfig { index_or_path, width: None, height: None, fps: None, fourcc: None, rotation: Rotation::None };
-            Ok(Box::new(OpencvCamera::open(&camera.name, &config, SystemClock::default())?))
+            use rapport::robot::opencv_camera::{
+                OpencvCamera, OpencvConfig, OpencvSource, Rotation,
+            };
+            let index_or_path = device
+                .parse()
+                .map_or_else(|_| OpencvSource::Path(device.clone()), OpencvSource::Index);
+            let config = OpencvConfig {
+                index_or_path,
+                width: None,
+                height: None,
+                fps: None,
+                fourcc: None,
+                rotation: Rotation::None,
+            };
+            Ok(Box::new(OpencvCamera::open(
+                &camera.name,
+                &config,
+                SystemClock::default(),
+            )?))
         }
-        CameraSource::Sim(..) => Err(Usage(format!("camera {}: a real arm needs NAME=opencv:INDEX_OR_PATH", camera.name)).into()),
+        CameraSource::Sim(..) => Err(Usage(format!(
+            "camera {}: a real arm needs NAME=opencv:INDEX_OR_PATH",
+            camera.name
+        ))
+        .into()),
     }
 }
 
 #[cfg(not(feature = "opencv"))]
 fn real_camera(camera: &CameraName) -> anyhow::Result<Box<dyn Camera>> {
-    Err(Usage(format!("camera {}: this build has no live cameras; build with `--features opencv`", camera.name)).into())
+    Err(Usage(format!(
+        "camera {}: this build has no live cameras; build with `--features opencv`",
+        camera.name
+    ))
+    .into())
 }

@@ -28,17 +28,41 @@ pub fn open(
 ) -> anyhow::Result<Box<dyn Teleoperator>> {
     match name.split_once(':') {
         Some(("script", "play")) => Ok(Box::new(Play::new(&**task, policy_hz, seed)?)),
-        Some(("script", script)) if task.name() == script || task.name().strip_prefix("so101-") == Some(script) => {
-            let referee = station.referee.as_ref().ok_or_else(|| Usage("a script needs a simulated robot".into()))?;
-            Ok(Box::new(ScriptedTeleop::new(task.clone(), referee.world().clone(), ScriptConfig::default(), policy_hz, seed)?))
+        Some(("script", script))
+            if task.name() == script || task.name().strip_prefix("so101-") == Some(script) =>
+        {
+            let referee = station
+                .referee
+                .as_ref()
+                .ok_or_else(|| Usage("a script needs a simulated robot".into()))?;
+            Ok(Box::new(ScriptedTeleop::new(
+                task.clone(),
+                referee.world().clone(),
+                ScriptConfig::default(),
+                policy_hz,
+                seed,
+            )?))
         }
-        Some(("script", script)) => Err(Usage(format!("there is no script {script} for {}; take script:{} or script:play", task.name(), task.name())).into()),
+        Some(("script", script)) => Err(Usage(format!(
+            "there is no script {script} for {}; take script:{} or script:play",
+            task.name(),
+            task.name()
+        ))
+        .into()),
         Some(("leader", path)) => {
-            let file = leader_calibration.ok_or_else(|| Usage("a leader arm needs its calibration: --leader-calibration FILE.json".into()))?;
+            let file = leader_calibration.ok_or_else(|| {
+                Usage("a leader arm needs its calibration: --leader-calibration FILE.json".into())
+            })?;
             let calibration = Calibration::load(file)?;
-            Ok(Box::new(Leader::new(Box::new(FeetechArm::connect(path, &calibration)?), so101::spec())?))
+            Ok(Box::new(Leader::new(
+                Box::new(FeetechArm::connect(path, &calibration)?),
+                so101::spec(),
+            )?))
         }
-        _ => Err(Usage(format!("there is no teleoperator {name}; take script:TASK, script:play or leader:PATH")).into()),
+        _ => Err(Usage(format!(
+            "there is no teleoperator {name}; take script:TASK, script:play or leader:PATH"
+        ))
+        .into()),
     }
 }
 
@@ -56,7 +80,13 @@ impl Play {
     pub fn new(task: &dyn Task, policy_hz: f64, seed: u64) -> anyhow::Result<Self> {
         let mapper = ActionMapper::new(task.action_space(), so101::spec(), so101::chain())?;
         let action = vec![0.0; mapper.action_len()];
-        Ok(Self { mapper, rng: ChaCha8Rng::seed_from_u64(seed), action, goal: None, period: Duration::from_secs_f64(1.0 / policy_hz) })
+        Ok(Self {
+            mapper,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            action,
+            goal: None,
+            period: Duration::from_secs_f64(1.0 / policy_hz),
+        })
     }
 }
 
@@ -65,7 +95,10 @@ impl Teleoperator for Play {
         "script:play"
     }
 
-    fn next_goal(&mut self, follower: &ArmState) -> Result<(Vec<f64>, Option<TeleopEvent>), TeleopError> {
+    fn next_goal(
+        &mut self,
+        follower: &ArmState,
+    ) -> Result<(Vec<f64>, Option<TeleopEvent>), TeleopError> {
         let now = follower.stamp;
         if let Some((since, goal)) = &self.goal
             && now < *since + self.period
@@ -75,7 +108,13 @@ impl Teleoperator for Play {
         for a in &mut self.action {
             *a = (0.8 * *a + self.rng.random_range(-0.6..=0.6)).clamp(-1.0, 1.0);
         }
-        let goal = self.mapper.goal(&self.action, follower).map_err(|e| TeleopError { name: self.name().into(), cause: e.to_string() })?;
+        let goal = self
+            .mapper
+            .goal(&self.action, follower)
+            .map_err(|e| TeleopError {
+                name: self.name().into(),
+                cause: e.to_string(),
+            })?;
         self.goal = Some((now, goal.clone()));
         Ok((goal, None))
     }

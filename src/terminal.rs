@@ -25,7 +25,10 @@ pub fn blocks(image: &RgbImage, columns: u32) -> Vec<String> {
 
 /// Pictures beside each other with a title above each, as one text.
 pub fn side_by_side(pictures: &[(String, &RgbImage)], columns: u32) -> String {
-    let blocks: Vec<Vec<String>> = pictures.iter().map(|(_, image)| blocks(image, columns)).collect();
+    let blocks: Vec<Vec<String>> = pictures
+        .iter()
+        .map(|(_, image)| blocks(image, columns))
+        .collect();
     let mut text = String::new();
     for (title, _) in pictures {
         let _ = write!(text, "{title:<width$}", width = columns as usize + 2);
@@ -50,7 +53,13 @@ mod tests {
 
     #[test]
     fn a_picture_keeps_its_shape_and_colours() {
-        let image = RgbImage::from_fn(8, 8, |_, y| if y < 4 { image::Rgb([255, 0, 0]) } else { image::Rgb([0, 0, 255]) });
+        let image = RgbImage::from_fn(8, 8, |_, y| {
+            if y < 4 {
+                image::Rgb([255, 0, 0])
+            } else {
+                image::Rgb([0, 0, 255])
+            }
+        });
         let lines = blocks(&image, 8);
         assert_eq!(lines.len(), 4);
         assert!(lines[0].contains("38;2;255;0;0") && lines[3].contains("48;2;0;0;255"));

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rapport::policy::{Learner as _, Mode, Policy as _, Transition};
 use rapport::policy::sac::Sac;
+use rapport::policy::{Learner as _, Mode, Policy as _, Transition};
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt;
@@ -50,7 +50,12 @@ pub struct TrainingConfig {
 
 impl Default for TrainingConfig {
     fn default() -> Self {
-        Self { steps: 20_000, reward_scale: 1.0, save_every: 50, seed: 0 }
+        Self {
+            steps: 20_000,
+            reward_scale: 1.0,
+            save_every: 50,
+            seed: 0,
+        }
     }
 }
 
@@ -134,7 +139,12 @@ pub fn train(
             learner.save(dir)?;
         }
     }
-    Ok(Summary { steps: learner.steps(), updates: learner.updates(), seconds: begin.elapsed().as_secs_f64(), interrupted })
+    Ok(Summary {
+        steps: learner.steps(),
+        updates: learner.updates(),
+        seconds: begin.elapsed().as_secs_f64(),
+        interrupted,
+    })
 }
 
 /// Episodes of one run differ, and two runs with different seeds share none.

@@ -5,9 +5,17 @@ use std::path::Path;
 use assert_cmd::Command;
 
 fn rapport(words: &[&str]) -> (i32, String, String) {
-    let output = Command::cargo_bin("rapport").unwrap().args(words).output().unwrap();
+    let output = Command::cargo_bin("rapport")
+        .unwrap()
+        .args(words)
+        .output()
+        .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 /// Fails with `code` and one sentence that holds every one of `parts`; never with a panic.
@@ -16,7 +24,10 @@ fn refuses(words: &[&str], code: i32, parts: &[&str]) {
     assert_eq!(found, code, "{words:?} said: {said}");
     assert!(!said.contains("panicked"), "{said}");
     for part in parts {
-        assert!(said.contains(part), "{words:?} should mention {part:?}, said: {said}");
+        assert!(
+            said.contains(part),
+            "{words:?} should mention {part:?}, said: {said}"
+        );
     }
 }
 
@@ -27,8 +38,20 @@ fn text(path: &Path) -> &str {
 /// A small dataset of the scripted operator.
 fn demonstrations(dir: &Path, episodes: &str) {
     let (code, _, said) = rapport(&[
-        "record", "--robot", "sim:so101", "--teleop", "script:push", "--episodes", episodes, "--camera", "front=64x64", "--length", "6",
-        "--dataset", text(dir), "--quiet",
+        "record",
+        "--robot",
+        "sim:so101",
+        "--teleop",
+        "script:push",
+        "--episodes",
+        episodes,
+        "--camera",
+        "front=64x64",
+        "--length",
+        "6",
+        "--dataset",
+        text(dir),
+        "--quiet",
     ]);
     assert_eq!(code, 0, "{said}");
 }
@@ -36,11 +59,15 @@ fn demonstrations(dir: &Path, episodes: &str) {
 #[test]
 fn help_teaches_and_exits_with_0() {
     for command in [
-        "demo", "record", "replay", "teleop", "dataset", "encode", "prefer", "reward", "train", "eval", "deploy", "twin", "view",
+        "demo", "record", "replay", "teleop", "dataset", "encode", "prefer", "reward", "train",
+        "eval", "deploy", "twin", "view",
     ] {
         let (code, help, _) = rapport(&[command, "--help"]);
         assert_eq!(code, 0, "{command}");
-        assert!(help.contains("Usage: rapport") && help.len() > 300, "{command}: {help}");
+        assert!(
+            help.contains("Usage: rapport") && help.len() > 300,
+            "{command}: {help}"
+        );
     }
 }
 
@@ -48,13 +75,70 @@ fn help_teaches_and_exits_with_0() {
 fn mistakes_in_what_is_asked_exit_with_2() {
     refuses(&["no-such-command"], 2, &["no-such-command"]);
     refuses(&["eval"], 2, &["--policy"]);
-    refuses(&["record", "--robot", "sim:so101", "--teleop", "script:push", "--task", "so101-juggle", "--dataset", "x"], 2, &["so101-juggle", "so101-push"]);
-    refuses(&["record", "--robot", "hal:9000", "--teleop", "script:push", "--dataset", "x"], 2, &["sim:so101"]);
-    refuses(&["record", "--robot", "sim:so101", "--teleop", "telepathy", "--dataset", "/nonexistent/x"], 1, &["/nonexistent"]);
-    refuses(&["dataset", "info", "no-such-folder"], 2, &["no-such-folder", "does not exist"]);
+    refuses(
+        &[
+            "record",
+            "--robot",
+            "sim:so101",
+            "--teleop",
+            "script:push",
+            "--task",
+            "so101-juggle",
+            "--dataset",
+            "x",
+        ],
+        2,
+        &["so101-juggle", "so101-push"],
+    );
+    refuses(
+        &[
+            "record",
+            "--robot",
+            "hal:9000",
+            "--teleop",
+            "script:push",
+            "--dataset",
+            "x",
+        ],
+        2,
+        &["sim:so101"],
+    );
+    refuses(
+        &[
+            "record",
+            "--robot",
+            "sim:so101",
+            "--teleop",
+            "telepathy",
+            "--dataset",
+            "/nonexistent/x",
+        ],
+        1,
+        &["/nonexistent"],
+    );
+    refuses(
+        &["dataset", "info", "no-such-folder"],
+        2,
+        &["no-such-folder", "does not exist"],
+    );
     refuses(&["view", "no-such-file.rrd"], 2, &["does not exist"]);
-    refuses(&["train", "--policy", "sac", "--out", "x"], 2, &["--reward"]);
-    refuses(&["reward", "eval", "--reward", "no-such-reward", "--dataset", "x"], 2, &["no-such-reward"]);
+    refuses(
+        &["train", "--policy", "sac", "--out", "x"],
+        2,
+        &["--reward"],
+    );
+    refuses(
+        &[
+            "reward",
+            "eval",
+            "--reward",
+            "no-such-reward",
+            "--dataset",
+            "x",
+        ],
+        2,
+        &["no-such-reward"],
+    );
 }
 
 #[test]
@@ -65,7 +149,10 @@ fn a_recorded_dataset_verifies_and_a_damaged_one_does_not() {
     let (code, said, _) = rapport(&["dataset", "verify", text(&dir), "--json"]);
     assert_eq!(code, 0, "{said}");
     let report: serde_json::Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((report["episodes"].as_u64(), report["frames"].as_u64()), (Some(2), Some(12)));
+    assert_eq!(
+        (report["episodes"].as_u64(), report["frames"].as_u64()),
+        (Some(2), Some(12))
+    );
 
     // A truncated table: the other episode's files are untouched, and the sentence names the file.
     let table = dir.join("data/chunk-000/file-001.parquet");
@@ -79,14 +166,27 @@ fn a_recorded_dataset_verifies_and_a_damaged_one_does_not() {
     let bytes = std::fs::read(&film).unwrap();
     std::fs::write(&film, vec![7; bytes.len()]).unwrap();
     refuses(&["dataset", "verify", text(&dir)], 1, &["damaged"]);
-    refuses(&["encode", text(&film), "--encoder", "pixels@32", "--out", text(&folder.path().join("f.safetensors"))], 1, &["file-000.mp4"]);
+    refuses(
+        &[
+            "encode",
+            text(&film),
+            "--encoder",
+            "pixels@32",
+            "--out",
+            text(&folder.path().join("f.safetensors")),
+        ],
+        1,
+        &["file-000.mp4"],
+    );
     assert!(!folder.path().join("f.safetensors").exists());
     std::fs::write(&film, &bytes).unwrap();
     assert_eq!(rapport(&["dataset", "verify", text(&dir)]).0, 0);
 
     // A dataset of another version.
     let info = dir.join("meta/info.json");
-    let json = std::fs::read_to_string(&info).unwrap().replace("v3.0", "v2.1");
+    let json = std::fs::read_to_string(&info)
+        .unwrap()
+        .replace("v3.0", "v2.1");
     std::fs::write(&info, json).unwrap();
     refuses(&["dataset", "info", text(&dir)], 1, &["v2.1"]);
 }
@@ -105,20 +205,45 @@ fn a_second_session_continues_the_dataset() {
 #[test]
 fn missing_and_wrong_weights_are_told_apart() {
     let home = tempfile::tempdir().unwrap();
-    let film = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/panda-demos/lift_panda_demo_1.mp4");
+    let film = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/panda-demos/lift_panda_demo_1.mp4"
+    );
     let out = home.path().join("f.safetensors");
     let encode = |home: &Path| {
-        let words = ["encode", film, "--encoder", "efficientnet-lite0:pooled@224", "--out", text(&out)];
-        let output = Command::cargo_bin("rapport").unwrap().args(words).env("RAPPORT_HOME", home).output().unwrap();
-        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let words = [
+            "encode",
+            film,
+            "--encoder",
+            "efficientnet-lite0:pooled@224",
+            "--out",
+            text(&out),
+        ];
+        let output = Command::cargo_bin("rapport")
+            .unwrap()
+            .args(words)
+            .env("RAPPORT_HOME", home)
+            .output()
+            .unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     };
     let (code, said) = encode(home.path());
     assert_eq!(code, 1);
-    assert!(said.contains("no weights at") && said.contains("./x setup"), "{said}");
+    assert!(
+        said.contains("no weights at") && said.contains("./x setup"),
+        "{said}"
+    );
 
     let weights = home.path().join("weights");
     std::fs::create_dir_all(&weights).unwrap();
-    std::fs::write(weights.join("efficientnet-lite0-57934424.pth"), b"not these").unwrap();
+    std::fs::write(
+        weights.join("efficientnet-lite0-57934424.pth"),
+        b"not these",
+    )
+    .unwrap();
     let (code, said) = encode(home.path());
     assert_eq!(code, 1);
     assert!(said.contains("SHA-256"), "{said}");
@@ -132,7 +257,14 @@ fn a_serial_port_that_is_not_there_is_one_sentence() {
     let link = folder.path().join("port");
     // The twin writes the calibration that a client needs.
     let mut twin = std::process::Command::new(assert_cmd::cargo::cargo_bin("rapport"))
-        .args(["twin", "--link", text(&link), "--calibration", text(&calibration), "--quiet"])
+        .args([
+            "twin",
+            "--link",
+            text(&link),
+            "--calibration",
+            text(&calibration),
+            "--quiet",
+        ])
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
@@ -144,7 +276,18 @@ fn a_serial_port_that_is_not_there_is_one_sentence() {
     }
     let teleop = |port: &str| {
         let robot = format!("so101:{port}");
-        rapport(&["teleop", "--robot", &robot, "--teleop", "script:play", "--calibration", text(&calibration), "--seconds", "1", "--json"])
+        rapport(&[
+            "teleop",
+            "--robot",
+            &robot,
+            "--teleop",
+            "script:play",
+            "--calibration",
+            text(&calibration),
+            "--seconds",
+            "1",
+            "--json",
+        ])
     };
     let (code, _, said) = teleop("/dev/no-such-port");
     assert_eq!(code, 1);
@@ -158,8 +301,20 @@ fn a_serial_port_that_is_not_there_is_one_sentence() {
 
     // Busy: somebody else holds the port.
     let mut holder = std::process::Command::new(assert_cmd::cargo::cargo_bin("rapport"))
-        .args(["teleop", "--robot", &format!("so101:{}", text(&link)), "--teleop", "script:play"])
-        .args(["--calibration", text(&calibration), "--seconds", "20", "--quiet"])
+        .args([
+            "teleop",
+            "--robot",
+            &format!("so101:{}", text(&link)),
+            "--teleop",
+            "script:play",
+        ])
+        .args([
+            "--calibration",
+            text(&calibration),
+            "--seconds",
+            "20",
+            "--quiet",
+        ])
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
@@ -168,9 +323,17 @@ fn a_serial_port_that_is_not_there_is_one_sentence() {
     assert_eq!(code, 1);
     assert!(said.contains("busy") || said.contains("use"), "{said}");
     // Ctrl-C for the holder: it stops the arm and ends by itself.
-    rustix::process::kill_process(rustix::process::Pid::from_child(&holder), rustix::process::Signal::INT).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&holder),
+        rustix::process::Signal::INT,
+    )
+    .unwrap();
     assert_eq!(holder.wait().unwrap().code(), Some(0));
-    rustix::process::kill_process(rustix::process::Pid::from_child(&twin), rustix::process::Signal::INT).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&twin),
+        rustix::process::Signal::INT,
+    )
+    .unwrap();
     assert_eq!(twin.wait().unwrap().code(), Some(0));
     assert!(!link.exists(), "the twin removes its link");
 }
@@ -178,10 +341,24 @@ fn a_serial_port_that_is_not_there_is_one_sentence() {
 #[test]
 fn a_full_disk_is_one_sentence() {
     // /dev/full refuses every byte as a full disk does.
-    let film = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/panda-demos/lift_panda_demo_1.mp4");
+    let film = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/examples/panda-demos/lift_panda_demo_1.mp4"
+    );
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("f.safetensors");
     std::os::unix::fs::symlink("/dev/full", folder.path().join("f.safetensors.partial")).unwrap();
-    refuses(&["encode", film, "--encoder", "pixels@32", "--out", text(&out)], 1, &["f.safetensors", "No space left"]);
+    refuses(
+        &[
+            "encode",
+            film,
+            "--encoder",
+            "pixels@32",
+            "--out",
+            text(&out),
+        ],
+        1,
+        &["f.safetensors", "No space left"],
+    );
     assert!(!out.exists());
 }

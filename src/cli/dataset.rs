@@ -48,20 +48,35 @@ struct Info {
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let (Command::Info { dir } | Command::Verify { dir }) = &args.command;
     if !dir.exists() {
-        return Err(Usage(format!("{} does not exist; give the folder of a LeRobot dataset", dir.display())).into());
+        return Err(Usage(format!(
+            "{} does not exist; give the folder of a LeRobot dataset",
+            dir.display()
+        ))
+        .into());
     }
     match &args.command {
         Command::Info { dir } => info(dir.clone(), ui),
         Command::Verify { dir } => {
             let report = verify(dir);
             ui.result(&report, || {
-                let mut text = format!("{}: {} episodes, {} frames, {} files read\n", dir.display(), report.episodes, report.frames, report.files);
+                let mut text = format!(
+                    "{}: {} episodes, {} frames, {} files read\n",
+                    dir.display(),
+                    report.episodes,
+                    report.frames,
+                    report.files
+                );
                 for finding in &report.findings {
                     let _ = writeln!(text, "{finding}");
                 }
                 text + if report.is_ok() { "sound" } else { "damaged" }
             })?;
-            anyhow::ensure!(report.is_ok(), "{} is damaged: {} error(s)", dir.display(), report.errors().count());
+            anyhow::ensure!(
+                report.is_ok(),
+                "{} is damaged: {} error(s)",
+                dir.display(),
+                report.errors().count()
+            );
             Ok(())
         }
     }
@@ -79,7 +94,11 @@ fn info(dir: PathBuf, ui: Ui) -> anyhow::Result<()> {
         fps: about.fps,
         cameras: dataset.cameras(),
         tasks: dataset.tasks().to_vec(),
-        features: about.features.iter().map(|(name, feature)| format!("{name} {:?} {}", feature.shape, feature.dtype)).collect(),
+        features: about
+            .features
+            .iter()
+            .map(|(name, feature)| format!("{name} {:?} {}", feature.shape, feature.dtype))
+            .collect(),
         dir,
     };
     ui.result(&info, || {

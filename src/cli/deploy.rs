@@ -105,13 +105,21 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
 /// Deploys.
 pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
     if args.policy_hz == 0 || args.control_hz % args.policy_hz != 0 {
-        return Err(Usage(format!("--control-hz {} must be a multiple of --policy-hz {}", args.control_hz, args.policy_hz)).into());
+        return Err(Usage(format!(
+            "--control-hz {} must be a multiple of --policy-hz {}",
+            args.control_hz, args.policy_hz
+        ))
+        .into());
     }
     let manifest = Manifest::read(&args.policy)?;
     let mut policy = load_policy(&args.policy)?;
     let space = &manifest.spec.action_space;
-    let task_name = space["task"].as_str().context("the policy does not say which task it is for")?.to_owned();
-    let action_space: ActionSpace = serde_json::from_value(space["space"].clone()).context("the policy's action space")?;
+    let task_name = space["task"]
+        .as_str()
+        .context("the policy does not say which task it is for")?
+        .to_owned();
+    let action_space: ActionSpace =
+        serde_json::from_value(space["space"].clone()).context("the policy's action space")?;
     let config = StationConfig {
         robot: args.robot.clone(),
         task: Some(task_name),
@@ -134,15 +142,27 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
         None => None,
         Some(dir) => {
             let (reward, encoder) = super::reward::open_reward(dir, DeviceChoice::Cpu)?;
-            Some(Labeller::new(encoder, reward.model, f64::from(args.policy_hz)))
+            Some(Labeller::new(
+                encoder,
+                reward.model,
+                f64::from(args.policy_hz),
+            ))
         }
     };
-    let recording = args.out.clone().unwrap_or_else(|| args.policy.join("deploy.rrd"));
+    let recording = args
+        .out
+        .clone()
+        .unwrap_or_else(|| args.policy.join("deploy.rrd"));
     let cameras: Vec<String> = args.cameras.iter().map(|c| c.name.clone()).collect();
     let names = spec.joints.iter().map(|j| j.name.clone()).collect();
     let mut viewer = Recording::create(&recording, "deploy", so101::chain(), names, &cameras)?;
     let [x, y] = rapport::sim::tasks::Push::TARGET;
-    viewer.send(Message::Block("world/target".into(), [x, y, 0.0005], [0.04, 0.04, 0.0005], [40, 160, 70]));
+    viewer.send(Message::Block(
+        "world/target".into(),
+        [x, y, 0.0005],
+        [0.04, 0.04, 0.0005],
+        [40, 160, 70],
+    ));
 
     let ticks_per_action = args.control_hz / args.policy_hz;
     let mut done = Deployment {
@@ -168,18 +188,32 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
         let mut frames = Vec::new();
         let mut success = false;
         let mut fault = None;
-        let length = if station.referee.is_some() { task.max_steps() as u64 } else { total };
+        let length = if station.referee.is_some() {
+            task.max_steps() as u64
+        } else {
+            total
+        };
         for _ in 0..length.min(total - decisions) {
             let seen = station.referee.as_ref().map(|r| r.reading()).transpose()?;
-            let objects = seen.as_ref().map(|s| task.environment_state(s)).unwrap_or_default();
+            let objects = seen
+                .as_ref()
+                .map(|s| task.environment_state(s))
+                .unwrap_or_default();
             let tool = mapper.tool(&tick.state)?;
             let observation = observation_vector(&tick.state.positions, &tool.into(), &objects);
             let action = policy.act(&observation, Mode::Exploit)?;
             let goal = mapper.goal(&action, &tick.state)?;
             let seconds = decisions as f64 / f64::from(args.policy_hz);
             let pictures = pictures(&mut station)?;
-            show(&mut viewer, seconds, &tick.state.positions, &pictures, seen.as_ref());
-            if let (Some(labeller), Some((_, image))) = (&mut labeller, pictures.into_iter().next()) {
+            show(
+                &mut viewer,
+                seconds,
+                &tick.state.positions,
+                &pictures,
+                seen.as_ref(),
+            );
+            if let (Some(labeller), Some((_, image))) = (&mut labeller, pictures.into_iter().next())
+            {
                 frames.push(labeller.encode(&[image])?);
             }
             if let Some(seen) = &seen {
@@ -187,9 +221,16 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
             }
             for k in 1..=ticks_per_action {
                 let share = f64::from(k) / f64::from(ticks_per_action);
-                let between: Vec<f64> = previous.iter().zip(&goal).map(|(a, b)| a + share * (b - a)).collect();
+                let between: Vec<f64> = previous
+                    .iter()
+                    .zip(&goal)
+                    .map(|(a, b)| a + share * (b - a))
+                    .collect();
                 tick = station.tick((!args.shadow).then_some(&between[..]))?;
-                viewer.offer(Message::Scalar("loop/lateness_ms".into(), tick.lateness.as_secs_f64() * 1e3));
+                viewer.offer(Message::Scalar(
+                    "loop/lateness_ms".into(),
+                    tick.lateness.as_secs_f64() * 1e3,
+                ));
             }
             previous = goal;
             decisions += 1;
@@ -212,9 +253,14 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
             let rows = frames.len();
             let values: Vec<f32> = frames.iter().flat_map(|f| f.as_slice().to_vec()).collect();
             if rows > 0 {
-                let signal = labeller.score(rapport::perception::Features::new(values.len() / rows, values))?;
+                let signal = labeller.score(rapport::perception::Features::new(
+                    values.len() / rows,
+                    values,
+                ))?;
                 for (t, r) in signal.per_step.iter().enumerate() {
-                    viewer.send(Message::Time((decisions - rows as u64 + t as u64) as f64 / f64::from(args.policy_hz)));
+                    viewer.send(Message::Time(
+                        (decisions - rows as u64 + t as u64) as f64 / f64::from(args.policy_hz),
+                    ));
                     viewer.send(Message::Scalar("reward/learned".into(), *r));
                 }
             }

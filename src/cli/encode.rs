@@ -49,7 +49,11 @@ struct Encoded {
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let begin = std::time::Instant::now();
     if !args.input.exists() {
-        return Err(Usage(format!("{} does not exist; give an mp4 file or a dataset", args.input.display())).into());
+        return Err(Usage(format!(
+            "{} does not exist; give an mp4 file or a dataset",
+            args.input.display()
+        ))
+        .into());
     }
     let mut encoder = rapport::perception::open(&args.encoder, args.device)?;
     let mut clips: Vec<(String, Features)> = Vec::new();
@@ -61,7 +65,10 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             let frames = dataset.frames(episode, &camera)?;
             clips.push((format!("episode_{episode:06}"), encoder.encode(&frames)?));
             bar.inc(1);
-            anyhow::ensure!(!interrupt::requested(), "stopped; nothing was written (the features so far are in the cache)");
+            anyhow::ensure!(
+                !interrupt::requested(),
+                "stopped; nothing was written (the features so far are in the cache)"
+            );
         }
         bar.finish_and_clear();
     } else {
@@ -78,8 +85,22 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     }
     let spec = encoder.spec();
     let bytes = safetensors::serialize(
-        clips.iter().map(|(name, features)| (name.as_str(), Rows { features, shape: [features.len(), features.dim()] })),
-        Some([("encoder".to_owned(), spec.name.clone()), ("fingerprint".to_owned(), spec.fingerprint.clone())].into()),
+        clips.iter().map(|(name, features)| {
+            (
+                name.as_str(),
+                Rows {
+                    features,
+                    shape: [features.len(), features.dim()],
+                },
+            )
+        }),
+        Some(
+            [
+                ("encoder".to_owned(), spec.name.clone()),
+                ("fingerprint".to_owned(), spec.fingerprint.clone()),
+            ]
+            .into(),
+        ),
     )
     .context("packing the features")?;
     write_atomically(&args.out, &bytes)?;
@@ -93,7 +114,14 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         out: args.out.clone(),
     };
     ui.result(&summary, || {
-        format!("{} frames x {} features of {} in {:.1} s -> {}", summary.frames, summary.dim, summary.encoder, summary.seconds, summary.out.display())
+        format!(
+            "{} frames x {} features of {} in {:.1} s -> {}",
+            summary.frames,
+            summary.dim,
+            summary.encoder,
+            summary.seconds,
+            summary.out.display()
+        )
     })
 }
 
@@ -112,7 +140,12 @@ impl safetensors::View for Rows<'_> {
     }
 
     fn data(&self) -> std::borrow::Cow<'_, [u8]> {
-        self.features.as_slice().iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into()
+        self.features
+            .as_slice()
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect::<Vec<u8>>()
+            .into()
     }
 
     fn data_len(&self) -> usize {

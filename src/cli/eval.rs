@@ -8,7 +8,9 @@ use rapport::policy::load_policy;
 use serde::Serialize;
 
 use super::Usage;
-use crate::evaluation::{StateCorrelation, SuccessRate, independent_states, state_correlation, success_rate};
+use crate::evaluation::{
+    StateCorrelation, SuccessRate, independent_states, state_correlation, success_rate,
+};
 use crate::labelling::Labeller;
 use crate::practice::SimPractice;
 use crate::station::PICTURE;
@@ -111,7 +113,11 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
         None => None,
         Some(dir) => {
             if !dir.exists() {
-                return Err(Usage(format!("{} does not exist; give the directory of a policy (`rapport train`)", dir.display())).into());
+                return Err(Usage(format!(
+                    "{} does not exist; give the directory of a policy (`rapport train`)",
+                    dir.display()
+                ))
+                .into());
             }
             let mut policy = load_policy(dir)?;
             let size = if args.videos > 0 { (480, 480) } else { PICTURE };
@@ -121,10 +127,26 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
             let film = |episode: usize, frames: Vec<image::RgbImage>, success: bool| {
                 let folder = args.out.clone().unwrap_or_else(|| dir.join("videos"));
                 std::fs::create_dir_all(&folder)?;
-                let name = format!("episode-{episode:03}-{}.mp4", if success { "success" } else { "failure" });
-                Ok(video::write(folder.join(name), &frames, fps.round() as u32, VideoCodec::H264)?)
+                let name = format!(
+                    "episode-{episode:03}-{}.mp4",
+                    if success { "success" } else { "failure" }
+                );
+                Ok(video::write(
+                    folder.join(name),
+                    &frames,
+                    fps.round() as u32,
+                    VideoCodec::H264,
+                )?)
             };
-            let rate = success_rate(&mut *policy, &mut practice, args.episodes, args.seed, film, args.videos, || bar.inc(1))?;
+            let rate = success_rate(
+                &mut *policy,
+                &mut practice,
+                args.episodes,
+                args.seed,
+                film,
+                args.videos,
+                || bar.inc(1),
+            )?;
             bar.finish_and_clear();
             Some(rate)
         }
@@ -137,8 +159,16 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
             let (reward, encoder) = super::reward::open_reward(dir, args.device)?;
             let kind = reward.kind.clone();
             let mut labeller = Labeller::new(encoder, reward.model, 1.0);
-            rewards.push(RewardEvaluation { reward: dir.clone(), kind, independent: state_correlation(&mut labeller, &frames, &truth)? });
+            rewards.push(RewardEvaluation {
+                reward: dir.clone(),
+                kind,
+                independent: state_correlation(&mut labeller, &frames, &truth)?,
+            });
         }
     }
-    Ok(Evaluation { env: args.env.clone(), policy, rewards })
+    Ok(Evaluation {
+        env: args.env.clone(),
+        policy,
+        rewards,
+    })
 }

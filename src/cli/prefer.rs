@@ -82,18 +82,30 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let name = dataset_name(&args.dataset);
     let clips = clips(&dataset, &name, args.frames)?;
     if clips.len() < 3 {
-        return Err(Usage(format!("{} has {} clips of {} frames; three are needed", args.dataset.display(), clips.len(), args.frames)).into());
+        return Err(Usage(format!(
+            "{} has {} clips of {} frames; three are needed",
+            args.dataset.display(),
+            clips.len(),
+            args.frames
+        ))
+        .into());
     }
-    let demonstrations = args.demonstrations.as_deref().map(ends).transpose()?.unwrap_or_default();
+    let demonstrations = args
+        .demonstrations
+        .as_deref()
+        .map(ends)
+        .transpose()?
+        .unwrap_or_default();
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let mut store = PreferenceStore::open(&args.out)?;
     let before = store.records().len();
     let mut skipped = 0;
     let camera = camera_of(&dataset, args.camera.as_deref());
-    let mut asker: Box<dyn FnMut(&[ClipId; 3], usize) -> anyhow::Result<Answer>> = match args.annotator {
-        Annotator::Oracle => Box::new(oracle(&dataset)?),
-        Annotator::Person => Box::new(person(&dataset, camera?, args.answers)),
-    };
+    let mut asker: Box<dyn FnMut(&[ClipId; 3], usize) -> anyhow::Result<Answer>> =
+        match args.annotator {
+            Annotator::Oracle => Box::new(oracle(&dataset)?),
+            Annotator::Person => Box::new(person(&dataset, camera?, args.answers)),
+        };
     let annotator = match args.annotator {
         Annotator::Oracle => "oracle",
         Annotator::Person => "terminal",
@@ -102,7 +114,8 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let mut asked = 0;
     while store.records().len() < args.answers && !interrupt::requested() {
         let question = draw(&clips, &mut rng);
-        let head = (!demonstrations.is_empty()).then(|| demonstrations[rng.random_range(0..demonstrations.len())].clone());
+        let head = (!demonstrations.is_empty())
+            .then(|| demonstrations[rng.random_range(0..demonstrations.len())].clone());
         asked += 1;
         if asked <= before {
             continue;
@@ -110,14 +123,34 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         match asker(&question, store.records().len())? {
             Answer::Order(order) => {
                 let ranked = head.into_iter().chain(order.map(|i| question[i].clone()));
-                store.append(Preference::now(Choice::Rank { clips: ranked.collect() }, &args.user, annotator)?)?;
+                store.append(Preference::now(
+                    Choice::Rank {
+                        clips: ranked.collect(),
+                    },
+                    &args.user,
+                    annotator,
+                )?)?;
             }
             Answer::Skip => skipped += 1,
             Answer::End => break,
         }
     }
-    let summary = Summary { answers: store.records().len(), new: store.records().len() - before, skipped, annotator, out: args.out.clone() };
-    ui.result(&summary, || format!("{} answers ({} new, by {}) in {}", summary.answers, summary.new, summary.annotator, summary.out.display()))
+    let summary = Summary {
+        answers: store.records().len(),
+        new: store.records().len() - before,
+        skipped,
+        annotator,
+        out: args.out.clone(),
+    };
+    ui.result(&summary, || {
+        format!(
+            "{} answers ({} new, by {}) in {}",
+            summary.answers,
+            summary.new,
+            summary.annotator,
+            summary.out.display()
+        )
+    })
 }
 
 enum Answer {
@@ -132,7 +165,12 @@ fn clips(dataset: &Dataset, name: &str, frames: usize) -> anyhow::Result<Vec<Cli
     for episode in 0..dataset.len() {
         let length = dataset.meta(episode)?.length;
         for start in (0..length.saturating_sub(frames - 1)).step_by(frames) {
-            clips.push(ClipId { dataset: name.into(), episode, start, end: start + frames });
+            clips.push(ClipId {
+                dataset: name.into(),
+                episode,
+                start,
+                end: start + frames,
+            });
         }
     }
     Ok(clips)
@@ -145,7 +183,12 @@ fn ends(dir: &std::path::Path) -> anyhow::Result<Vec<ClipId>> {
     (0..dataset.len())
         .map(|episode| {
             let end = dataset.meta(episode)?.length;
-            Ok(ClipId { dataset: name.clone(), episode, start: end.saturating_sub(1), end })
+            Ok(ClipId {
+                dataset: name.clone(),
+                episode,
+                start: end.saturating_sub(1),
+                end,
+            })
         })
         .collect()
 }
@@ -158,7 +201,8 @@ fn draw(clips: &[ClipId], rng: &mut ChaCha8Rng) -> [ClipId; 3] {
     for attempt in 0.. {
         let next = pick();
         let fresh = next != first && !others.contains(&next);
-        let apart = next.episode != first.episode && others.iter().all(|o: &ClipId| o.episode != next.episode);
+        let apart = next.episode != first.episode
+            && others.iter().all(|o: &ClipId| o.episode != next.episode);
         if fresh && (apart || attempt > 50) {
             others.push(next);
             if others.len() == 2 {
@@ -171,7 +215,9 @@ fn draw(clips: &[ClipId], rng: &mut ChaCha8Rng) -> [ClipId; 3] {
     question
 }
 
-fn oracle(dataset: &Dataset) -> anyhow::Result<impl FnMut(&[ClipId; 3], usize) -> anyhow::Result<Answer>> {
+fn oracle(
+    dataset: &Dataset,
+) -> anyhow::Result<impl FnMut(&[ClipId; 3], usize) -> anyhow::Result<Answer>> {
     let truth = (0..dataset.len())
         .map(|episode| {
             dataset.episode_columns(episode)?.columns.remove(TRUTH).ok_or_else(|| {
@@ -180,7 +226,11 @@ fn oracle(dataset: &Dataset) -> anyhow::Result<impl FnMut(&[ClipId; 3], usize) -
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     Ok(move |clips: &[ClipId; 3], _| {
-        let value = |clip: &ClipId| (clip.start..clip.end).map(|t| truth[clip.episode].row(t)[0]).sum::<f32>();
+        let value = |clip: &ClipId| {
+            (clip.start..clip.end)
+                .map(|t| truth[clip.episode].row(t)[0])
+                .sum::<f32>()
+        };
         let mut order = [0, 1, 2];
         order.sort_by(|&a, &b| value(&clips[b]).total_cmp(&value(&clips[a])));
         Ok(Answer::Order(order))
@@ -188,7 +238,11 @@ fn oracle(dataset: &Dataset) -> anyhow::Result<impl FnMut(&[ClipId; 3], usize) -
 }
 
 #[allow(clippy::print_stdout)]
-fn person(dataset: &Dataset, camera: String, wanted: usize) -> impl FnMut(&[ClipId; 3], usize) -> anyhow::Result<Answer> {
+fn person(
+    dataset: &Dataset,
+    camera: String,
+    wanted: usize,
+) -> impl FnMut(&[ClipId; 3], usize) -> anyhow::Result<Answer> {
     move |clips, answered| {
         let names = ["A", "B", "C"];
         let mut frames = Vec::new();
@@ -198,7 +252,10 @@ fn person(dataset: &Dataset, camera: String, wanted: usize) -> impl FnMut(&[Clip
         let pictures: Vec<_> = names.iter().map(|n| n.to_string()).zip(&frames).collect();
         println!("\n{}", terminal::side_by_side(&pictures, 44));
         loop {
-            print!("[{}/{wanted}] best to worst (as `bca`), s skip, q quit: ", answered + 1);
+            print!(
+                "[{}/{wanted}] best to worst (as `bca`), s skip, q quit: ",
+                answered + 1
+            );
             std::io::stdout().flush()?;
             let mut line = String::new();
             if std::io::stdin().lock().read_line(&mut line)? == 0 || interrupt::requested() {
@@ -219,7 +276,10 @@ fn person(dataset: &Dataset, camera: String, wanted: usize) -> impl FnMut(&[Clip
 }
 
 fn parse_order(word: &str) -> Option<[usize; 3]> {
-    let order: Vec<usize> = word.bytes().map(|b| usize::from(b.wrapping_sub(b'a'))).collect();
+    let order: Vec<usize> = word
+        .bytes()
+        .map(|b| usize::from(b.wrapping_sub(b'a')))
+        .collect();
     let mut sorted = order.clone();
     sorted.sort_unstable();
     (sorted == [0, 1, 2]).then(|| [order[0], order[1], order[2]])
@@ -239,8 +299,14 @@ mod tests {
 
     #[test]
     fn a_question_has_three_different_clips() {
-        let clips: Vec<_> =
-            (0..9).map(|i| ClipId { dataset: "d".into(), episode: i / 3, start: i % 3, end: i % 3 + 1 }).collect();
+        let clips: Vec<_> = (0..9)
+            .map(|i| ClipId {
+                dataset: "d".into(),
+                episode: i / 3,
+                start: i % 3,
+                end: i % 3 + 1,
+            })
+            .collect();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for _ in 0..200 {
             let [a, b, c] = draw(&clips, &mut rng);

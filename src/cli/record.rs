@@ -71,9 +71,18 @@ struct Summary {
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if args.fps == 0 || args.control_hz % args.fps != 0 {
-        return Err(Usage(format!("--control-hz {} must be a multiple of --fps {}", args.control_hz, args.fps)).into());
+        return Err(Usage(format!(
+            "--control-hz {} must be a multiple of --fps {}",
+            args.control_hz, args.fps
+        ))
+        .into());
     }
-    let codec = VideoCodec::from_name(&args.codec).ok_or_else(|| Usage(format!("there is no codec {}; take h264 or av1", args.codec)))?;
+    let codec = VideoCodec::from_name(&args.codec).ok_or_else(|| {
+        Usage(format!(
+            "there is no codec {}; take h264 or av1",
+            args.codec
+        ))
+    })?;
     let config = StationConfig {
         robot: args.robot.clone(),
         task: Some(args.task.clone()),
@@ -83,7 +92,11 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         pace: Pace::Free,
     };
     let task = config.task()?;
-    let referee = if matches!(args.robot, RobotName::Serial(_)) { Referee::Absent } else { Referee::Present };
+    let referee = if matches!(args.robot, RobotName::Serial(_)) {
+        Referee::Absent
+    } else {
+        Referee::Present
+    };
     let is_play = args.teleop == "script:play";
     let mut writer = if args.dataset.join("meta/info.json").exists() {
         DatasetWriter::open(&args.dataset)?
@@ -106,22 +119,47 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             },
         )?
     };
-    let rates = Rates { ticks_per_row: args.control_hz / args.fps, rows: args.length.unwrap_or(task.max_steps()) };
+    let rates = Rates {
+        ticks_per_row: args.control_hz / args.fps,
+        rows: args.length.unwrap_or(task.max_steps()),
+    };
     let bar = ui.bar(args.episodes as u64, "recording episodes");
     let (mut recorded, mut successes) = (0, 0);
     let mut kept: Option<Station> = None;
     while recorded < args.episodes {
         let seed = args.seed.wrapping_mul(1_000_003) + writer.len() as u64;
-        let start = if is_play { Start::Independent(seed) } else { Start::Task(seed) };
+        let start = if is_play {
+            Start::Independent(seed)
+        } else {
+            Start::Task(seed)
+        };
         // A simulated station begins every episode anew; a real arm stays on.
         let mut station = match kept.take() {
             Some(station) => station,
             None => Station::open(&config, start)?,
         };
-        let mut teleop = teleops::open(&args.teleop, &station, &task, f64::from(args.fps), seed, args.leader_calibration.as_deref())?;
+        let mut teleop = teleops::open(
+            &args.teleop,
+            &station,
+            &task,
+            f64::from(args.fps),
+            seed,
+            args.leader_calibration.as_deref(),
+        )?;
         let mut episode = writer.begin(task.instruction())?;
-        let end = record(&mut station, &mut *teleop, &*task, rates, Some(&mut episode), None)?;
-        let success = station.referee.as_ref().map(|r| anyhow::Ok(r.task().success(&r.reading()?))).transpose()?;
+        let end = record(
+            &mut station,
+            &mut *teleop,
+            &*task,
+            rates,
+            Some(&mut episode),
+            None,
+        )?;
+        let success = station
+            .referee
+            .as_ref()
+            .map(|r| anyhow::Ok(r.task().success(&r.reading()?)))
+            .transpose()?;
         if station.referee.is_some() {
             station.stop()?;
         } else {
@@ -152,7 +190,14 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         dataset: args.dataset.clone(),
     };
     ui.result(&summary, || {
-        let done = summary.successes.map_or(String::new(), |s| format!(", {s} of them successful by the task's test"));
-        format!("{} episodes recorded{done}; {} now has {}", summary.recorded, summary.dataset.display(), summary.episodes)
+        let done = summary.successes.map_or(String::new(), |s| {
+            format!(", {s} of them successful by the task's test")
+        });
+        format!(
+            "{} episodes recorded{done}; {} now has {}",
+            summary.recorded,
+            summary.dataset.display(),
+            summary.episodes
+        )
     })
 }

@@ -49,10 +49,20 @@ struct Summary {
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let dataset = Dataset::open(&args.dataset)?;
     if args.episode >= dataset.len() {
-        return Err(Usage(format!("{} has episodes 0 to {}", args.dataset.display(), dataset.len().saturating_sub(1))).into());
+        return Err(Usage(format!(
+            "{} has episodes 0 to {}",
+            args.dataset.display(),
+            dataset.len().saturating_sub(1)
+        ))
+        .into());
     }
     let episode = dataset.episode_columns(args.episode)?;
-    let column = |name| episode.columns.get(name).ok_or_else(|| anyhow::anyhow!("{} has no column {name}", args.dataset.display()));
+    let column = |name| {
+        episode
+            .columns
+            .get(name)
+            .ok_or_else(|| anyhow::anyhow!("{} has no column {name}", args.dataset.display()))
+    };
     let (states, actions) = (column(schema::STATE)?, column(schema::ACTION)?);
     let config = StationConfig {
         robot: args.robot.clone(),
@@ -69,9 +79,15 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     // To the first recorded pose at a walking pace: an arm does not jump there.
     let first = units::positions_from_lerobot(&spec, states.row(0))?;
     let from = tick.state.positions.clone();
-    let distance = from.iter().zip(&first).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let distance = from
+        .iter()
+        .zip(&first)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max);
     let approach = (distance / 0.5 * f64::from(args.control_hz)).ceil() as usize;
-    let blend = |a: &[f64], b: &[f64], share: f64| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a + share * (b - a)).collect() };
+    let blend = |a: &[f64], b: &[f64], share: f64| -> Vec<f64> {
+        a.iter().zip(b).map(|(a, b)| a + share * (b - a)).collect()
+    };
     for k in 1..=approach {
         tick = station.tick(Some(&blend(&from, &first, k as f64 / approach as f64)))?;
     }
@@ -82,16 +98,33 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         }
         let goal = units::positions_from_lerobot(&spec, actions.row(t))?;
         for k in 1..=rows_per_tick {
-            tick = station.tick(Some(&blend(&previous, &goal, f64::from(k) / f64::from(rows_per_tick))))?;
+            tick = station.tick(Some(&blend(
+                &previous,
+                &goal,
+                f64::from(k) / f64::from(rows_per_tick),
+            )))?;
         }
         if t + 1 < states.len() {
             let recorded = units::positions_from_lerobot(&spec, states.row(t + 1))?;
-            error += recorded.iter().zip(&tick.state.positions).map(|(a, b)| (a - b).abs()).sum::<f64>() / recorded.len() as f64;
+            error += recorded
+                .iter()
+                .zip(&tick.state.positions)
+                .map(|(a, b)| (a - b).abs())
+                .sum::<f64>()
+                / recorded.len() as f64;
         }
         previous = goal;
         rows += 1;
     }
     station.stop()?;
-    let summary = Summary { rows, mean_error_rad: error / rows.max(1) as f64 };
-    ui.result(&summary, || format!("{} rows replayed, joints {:.4} rad from the recording on average; torque is off", summary.rows, summary.mean_error_rad))
+    let summary = Summary {
+        rows,
+        mean_error_rad: error / rows.max(1) as f64,
+    };
+    ui.result(&summary, || {
+        format!(
+            "{} rows replayed, joints {:.4} rad from the recording on average; torque is off",
+            summary.rows, summary.mean_error_rad
+        )
+    })
 }

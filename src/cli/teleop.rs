@@ -60,11 +60,22 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     };
     let task = config.task()?;
     let mut station = Station::open(&config, Start::Task(args.seed))?;
-    let mut teleop = teleops::open(&args.teleop, &station, &task, 10.0, args.seed, args.leader_calibration.as_deref())?;
+    let mut teleop = teleops::open(
+        &args.teleop,
+        &station,
+        &task,
+        10.0,
+        args.seed,
+        args.leader_calibration.as_deref(),
+    )?;
     teleop.reset();
     let mut tick = station.tick(None)?;
     let begin = tick.time;
-    while !interrupt::requested() && args.seconds.is_none_or(|s| (tick.time - begin).as_secs_f64() < s) {
+    while !interrupt::requested()
+        && args
+            .seconds
+            .is_none_or(|s| (tick.time - begin).as_secs_f64() < s)
+    {
         let (goal, _) = teleop.next_goal(&tick.state)?;
         tick = station.tick(Some(&goal))?;
     }

@@ -84,10 +84,18 @@ pub enum Learner {
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if args.resume && !args.out.join("policy.toml").exists() {
-        return Err(Usage(format!("{} holds no checkpoint to resume", args.out.display())).into());
+        return Err(Usage(format!(
+            "{} holds no checkpoint to resume",
+            args.out.display()
+        ))
+        .into());
     }
     if !args.resume && args.out.join("policy.toml").exists() {
-        return Err(Usage(format!("{} already holds a policy; give another --out, or --resume", args.out.display())).into());
+        return Err(Usage(format!(
+            "{} already holds a policy; give another --out, or --resume",
+            args.out.display()
+        ))
+        .into());
     }
     match args.policy {
         Learner::Bc => bc(args, ui),
@@ -96,26 +104,41 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
 }
 
 fn bc(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    let dir = args.dataset.as_deref().ok_or_else(|| Usage("bc copies demonstrations: give them with --dataset".into()))?;
+    let dir = args
+        .dataset
+        .as_deref()
+        .ok_or_else(|| Usage("bc copies demonstrations: give them with --dataset".into()))?;
     let dataset = rapport::dataset::Dataset::open(dir)?;
     let practice = SimPractice::new(&args.env, &args.camera, (32, 32))?;
-    let spec = schema::policy_spec(&**practice.env().task(), practice.observation_names(), practice.env().action_len())?;
+    let spec = schema::policy_spec(
+        &**practice.env().task(),
+        practice.observation_names(),
+        practice.env().action_len(),
+    )?;
     let demonstrations = (0..dataset.len())
         .map(|index| {
-            let (observations, actions) = schema::observations_and_actions(&dataset.episode_columns(index)?)?;
+            let (observations, actions) =
+                schema::observations_and_actions(&dataset.episode_columns(index)?)?;
             let zeros = vec![0.0; observations.len()];
             transitions(&observations, &actions, &zeros, 1.0, &spec, dir)
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     run_dir::create(&args.out, "train", args.seed, args)?;
-    let config = BcConfig { hidden: vec![args.hidden; 2], ..BcConfig::default() };
+    let config = BcConfig {
+        hidden: vec![args.hidden; 2],
+        ..BcConfig::default()
+    };
     let bar = ui.bar(config.epochs, "copying demonstrations");
     let mut log = MetricsLog::open(&args.out)?;
     let mut written = Ok(());
     let (policy, report) = Bc::fit(spec, config, args.seed, &demonstrations, |epoch, losses| {
         bar.set_position(epoch);
         written = log.write(&serde_json::json!({ "epoch": epoch, "update": losses }));
-        if interrupt::requested() || written.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupt::requested() || written.is_err() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     })?;
     written?;
     bar.finish_and_clear();
@@ -123,7 +146,14 @@ fn bc(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let summary = serde_json::json!({
         "demonstrations": demonstrations.len(), "epochs": report.epochs, "best_epoch": report.best_epoch, "validation_loss": report.validation_loss,
     });
-    ui.result(&summary, || format!("bc: {} demonstrations, {} epochs -> {}", demonstrations.len(), report.epochs, args.out.display()))
+    ui.result(&summary, || {
+        format!(
+            "bc: {} demonstrations, {} epochs -> {}",
+            demonstrations.len(),
+            report.epochs,
+            args.out.display()
+        )
+    })
 }
 
 /// Rows as transitions; `rewards[t]` is what action `t` led to.
@@ -135,8 +165,15 @@ fn transitions(
     spec: &PolicySpec,
     dir: &std::path::Path,
 ) -> anyhow::Result<Vec<Transition>> {
-    if observations.first().is_some_and(|o| o.len() != spec.observation_dim) {
-        return Err(Usage(format!("{} was not recorded on this task (its observations have another width)", dir.display())).into());
+    if observations
+        .first()
+        .is_some_and(|o| o.len() != spec.observation_dim)
+    {
+        return Err(Usage(format!(
+            "{} was not recorded on this task (its observations have another width)",
+            dir.display()
+        ))
+        .into());
     }
     let last = observations.len().saturating_sub(1);
     Ok((0..last)
@@ -152,11 +189,21 @@ fn transitions(
 }
 
 fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    let word = args.reward.as_deref().ok_or_else(|| Usage("sac needs a reward: --reward DIR, or --reward true to compare".into()))?;
-    let learned = if word == "true" { None } else { Some(super::reward::open_reward(word.as_ref(), args.device)?) };
+    let word = args.reward.as_deref().ok_or_else(|| {
+        Usage("sac needs a reward: --reward DIR, or --reward true to compare".into())
+    })?;
+    let learned = if word == "true" {
+        None
+    } else {
+        Some(super::reward::open_reward(word.as_ref(), args.device)?)
+    };
     let size = demonstration_size(args)?;
     let mut practice = SimPractice::new(&args.env, &args.camera, size)?;
-    let spec = schema::policy_spec(&**practice.env().task(), practice.observation_names(), practice.env().action_len())?;
+    let spec = schema::policy_spec(
+        &**practice.env().task(),
+        practice.observation_names(),
+        practice.env().action_len(),
+    )?;
     let mut learner = if args.resume {
         Sac::resume(&args.out)?
     } else {
@@ -172,39 +219,78 @@ fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
             ..SacConfig::default()
         };
         let mut learner = Sac::new(spec, config, args.seed)?;
-        seed_with_demonstrations(args, learned.as_ref().map(|(reward, _)| reward), &mut learner, ui)?;
+        seed_with_demonstrations(
+            args,
+            learned.as_ref().map(|(reward, _)| reward),
+            &mut learner,
+            ui,
+        )?;
         learner
     };
     let fps = practice.policy_hz();
     let mut reward = match learned {
         None => RewardSource::Truth,
-        Some((reward, encoder)) => RewardSource::Learned(Box::new(Labeller::new(encoder, reward.model, fps))),
+        Some((reward, encoder)) => {
+            RewardSource::Learned(Box::new(Labeller::new(encoder, reward.model, fps)))
+        }
     };
-    let config = TrainingConfig { steps: args.steps, reward_scale: args.reward_scale, seed: args.seed, ..TrainingConfig::default() };
+    let config = TrainingConfig {
+        steps: args.steps,
+        reward_scale: args.reward_scale,
+        seed: args.seed,
+        ..TrainingConfig::default()
+    };
     let mut log = MetricsLog::open(&args.out)?;
     let bar = ui.bar(args.steps, &format!("sac on {}", args.env));
-    let summary = train(&mut practice, &mut reward, &mut learner, &config, &args.out, &mut log, |steps, word| {
-        bar.set_position(steps);
-        bar.set_message(word.to_owned());
-    })?;
+    let summary = train(
+        &mut practice,
+        &mut reward,
+        &mut learner,
+        &config,
+        &args.out,
+        &mut log,
+        |steps, word| {
+            bar.set_position(steps);
+            bar.set_message(word.to_owned());
+        },
+    )?;
     bar.finish_and_clear();
     ui.result(&summary, || {
-        let end = if summary.interrupted { "; stopped, go on with --resume" } else { "" };
-        format!("sac: {} steps, {} updates in {:.0} s -> {}{end}", summary.steps, summary.updates, summary.seconds, args.out.display())
+        let end = if summary.interrupted {
+            "; stopped, go on with --resume"
+        } else {
+            ""
+        };
+        format!(
+            "sac: {} steps, {} updates in {:.0} s -> {}{end}",
+            summary.steps,
+            summary.updates,
+            summary.seconds,
+            args.out.display()
+        )
     })
 }
 
 /// Pictures in practice are as large as the demonstrations', so that both reach the encoder alike.
 fn demonstration_size(args: &Args) -> anyhow::Result<(u32, u32)> {
-    let Some(dir) = &args.dataset else { return Ok((112, 112)) };
+    let Some(dir) = &args.dataset else {
+        return Ok((112, 112));
+    };
     let dataset = rapport::dataset::Dataset::open(dir)?;
     let frame = dataset.frame(0, &camera_of(&dataset, Some(&args.camera))?, 0)?;
     Ok(frame.dimensions())
 }
 
 /// Puts demonstrations, labelled with the same reward as practice, beside the replay buffer.
-fn seed_with_demonstrations(args: &Args, reward: Option<&LoadedReward>, learner: &mut Sac, ui: Ui) -> anyhow::Result<()> {
-    let Some(dir) = &args.dataset else { return Ok(()) };
+fn seed_with_demonstrations(
+    args: &Args,
+    reward: Option<&LoadedReward>,
+    learner: &mut Sac,
+    ui: Ui,
+) -> anyhow::Result<()> {
+    let Some(dir) = &args.dataset else {
+        return Ok(());
+    };
     let dataset = rapport::dataset::Dataset::open(dir)?;
     let library = match reward {
         Some(reward) => {
@@ -220,18 +306,31 @@ fn seed_with_demonstrations(args: &Args, reward: Option<&LoadedReward>, learner:
             (Some(library), Some(reward)) => {
                 let features = &library.features()[index];
                 let after = features.select(&(1..features.len()).collect::<Vec<_>>());
-                let clip = rapport::reward::Clip::from_features(after, f64::from(dataset.info().fps));
-                rapport::reward::RewardModel::score(&*reward.model, &clip, &Default::default())?.per_step
+                let clip =
+                    rapport::reward::Clip::from_features(after, f64::from(dataset.info().fps));
+                rapport::reward::RewardModel::score(&*reward.model, &clip, &Default::default())?
+                    .per_step
             }
             _ => {
                 let column = episode.columns.get("next.reward");
-                column.with_context(|| format!("{} has no column next.reward", dir.display()))?.values.iter().map(|&r| f64::from(r)).collect()
+                column
+                    .with_context(|| format!("{} has no column next.reward", dir.display()))?
+                    .values
+                    .iter()
+                    .map(|&r| f64::from(r))
+                    .collect()
             }
         };
         let (observations, actions) = schema::observations_and_actions(&episode)?;
-        let transitions = transitions(&observations, &actions, &rewards, args.reward_scale, learner.spec(), dir)?;
+        let transitions = transitions(
+            &observations,
+            &actions,
+            &rewards,
+            args.reward_scale,
+            learner.spec(),
+            dir,
+        )?;
         learner.observe_demonstration(&transitions)?;
     }
     Ok(())
 }
-

@@ -42,7 +42,11 @@ struct Port {
 /// Runs the command until Ctrl-C.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if args.arm != "so101" {
-        return Err(Usage(format!("there is no arm {}; the twin is an so101", args.arm)).into());
+        return Err(Usage(format!(
+            "there is no arm {}; the twin is an so101",
+            args.arm
+        ))
+        .into());
     }
     let task = tasks::by_name(&args.task).map_err(|e| Usage(e.to_string()))?;
     let world = World::new(Scene::new(task.scene())?)?;
@@ -52,10 +56,19 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if let Some(file) = &args.calibration {
         calibration.save(file)?;
     }
-    let bus = ServoBus::start(&ServoBusConfig::so101(&calibration), Box::new(WorldPlant::new(world.clone())), args.link.as_deref())?;
+    let bus = ServoBus::start(
+        &ServoBusConfig::so101(&calibration),
+        Box::new(WorldPlant::new(world.clone())),
+        args.link.as_deref(),
+    )?;
     let _time = RealTime::start(world.clone(), world.timestep())?;
-    let port = Port { port: bus.path().to_owned(), arm: args.arm.clone() };
-    ui.result(&port, || format!("{} answers on {}", port.arm, port.port.display()))?;
+    let port = Port {
+        port: bus.path().to_owned(),
+        arm: args.arm.clone(),
+    };
+    ui.result(&port, || {
+        format!("{} answers on {}", port.arm, port.port.display())
+    })?;
     ui.say("Ctrl-C ends it");
     while !interrupt::requested() {
         std::thread::sleep(Duration::from_millis(50));

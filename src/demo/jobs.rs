@@ -58,7 +58,11 @@ pub fn run(jobs: &[Job], side_by_side: usize, ui: Ui) -> anyhow::Result<()> {
                 Some(status) => {
                     let mut said = String::new();
                     if let Some(stderr) = child.stderr.take() {
-                        said = BufReader::new(stderr).lines().map_while(Result::ok).collect::<Vec<_>>().join("\n");
+                        said = BufReader::new(stderr)
+                            .lines()
+                            .map_while(Result::ok)
+                            .collect::<Vec<_>>()
+                            .join("\n");
                     }
                     for (_, mut other) in still {
                         let _ = other.kill();
@@ -68,17 +72,35 @@ pub fn run(jobs: &[Job], side_by_side: usize, ui: Ui) -> anyhow::Result<()> {
             }
         }
         running = still;
-        bar.set_position(finished + running.iter().map(|(job, _)| steps_done(&job.out).min(job.steps)).sum::<u64>());
-        bar.set_message(running.iter().map(|(job, _)| job.name.as_str()).collect::<Vec<_>>().join(", "));
+        bar.set_position(
+            finished
+                + running
+                    .iter()
+                    .map(|(job, _)| steps_done(&job.out).min(job.steps))
+                    .sum::<u64>(),
+        );
+        bar.set_message(
+            running
+                .iter()
+                .map(|(job, _)| job.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
     }
     bar.finish_and_clear();
-    anyhow::ensure!(!interrupt::requested(), "stopped; the trainings saved their checkpoints");
+    anyhow::ensure!(
+        !interrupt::requested(),
+        "stopped; the trainings saved their checkpoints"
+    );
     Ok(())
 }
 
 /// The last complete line of a run's metrics knows.
 fn steps_done(out: &Path) -> u64 {
     let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap_or_default();
-    let last = text.lines().rev().find_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let last = text
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     last.and_then(|value| value["steps"].as_u64()).unwrap_or(0)
 }

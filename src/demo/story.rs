@@ -16,7 +16,9 @@ use crate::cli::demo::Args;
 use crate::cli::deploy::{self, Deployment};
 use crate::cli::eval::{self, RewardEvaluation};
 use crate::cli::prefer::{self, Annotator};
-use crate::cli::reward::{AlignArgs, EvalArgs, Eyes, Kind, LearnArgs, evaluate_reward, run_align, run_learn};
+use crate::cli::reward::{
+    AlignArgs, EvalArgs, Eyes, Kind, LearnArgs, evaluate_reward, run_align, run_learn,
+};
 use crate::cli::{record, reward};
 use crate::evaluation::SuccessRate;
 use crate::station::{CameraName, CameraSource, PICTURE, RobotName};
@@ -41,7 +43,12 @@ pub enum Method {
 
 impl Method {
     /// All, in the order of the report.
-    pub const ALL: [Self; 4] = [Self::Aligned, Self::Unaligned, Self::TrueReward, Self::Cloning];
+    pub const ALL: [Self; 4] = [
+        Self::Aligned,
+        Self::Unaligned,
+        Self::TrueReward,
+        Self::Cloning,
+    ];
 
     /// As the report calls it.
     pub fn title(self) -> &'static str {
@@ -104,18 +111,32 @@ impl Story {
     /// Runs every stage and writes the report.
     pub fn tell(args: &Args, ui: Ui) -> anyhow::Result<Self> {
         if args.out.exists() {
-            return Err(Usage(format!("{} already exists; give another --out, or delete it", args.out.display())).into());
+            return Err(Usage(format!(
+                "{} already exists; give another --out, or delete it",
+                args.out.display()
+            ))
+            .into());
         }
-        std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
+        std::fs::create_dir_all(&args.out)
+            .with_context(|| format!("cannot make {}", args.out.display()))?;
         let out = |name: &str| args.out.join(name);
-        let inner = Ui { json: false, quiet: ui.quiet };
+        let inner = Ui {
+            json: false,
+            quiet: ui.quiet,
+        };
         let mut watch = Watch::new(ui);
 
         watch.stage("real demonstrations: steps and rewards");
         let panda = panda::look(&out("panda"), ui)?;
 
         watch.stage("recording demonstrations");
-        record_episodes(&out("demos"), "script:push", args.demonstrations, None, inner)?;
+        record_episodes(
+            &out("demos"),
+            "script:push",
+            args.demonstrations,
+            None,
+            inner,
+        )?;
         watch.stage("recording clips to choose between");
         record_episodes(&out("play"), "script:play", args.clips, Some(4), inner)?;
 
@@ -136,15 +157,29 @@ impl Story {
         )?;
 
         watch.stage("learning rewards");
-        let learn = learn_args(&out("demos"), &out("reward-unaligned"));
-        run_learn(&learn, inner)?;
-        run_align(&align_args(&learn, &out("play"), &out("answers.jsonl"), &out("reward-aligned")), inner)?;
+        // The transport reward is what SAC practises on. The goal reward in the same two embeddings says what a single state is worth:
+        // transport needs a whole episode.
+        for kind in [Kind::Transport, Kind::Goal] {
+            let learn = learn_args(kind, &out("demos"), &out(&reward_folder(kind, "unaligned")));
+            run_learn(&learn, inner)?;
+            run_align(
+                &align_args(
+                    &learn,
+                    &out("play"),
+                    &out("answers.jsonl"),
+                    &out(&reward_folder(kind, "aligned")),
+                ),
+                inner,
+            )?;
+        }
+        let state_rewards =
+            ["unaligned", "aligned"].map(|name| out(&reward_folder(Kind::Goal, name)));
         let rewards = eval::evaluate(
             &eval::Args {
                 policy: None,
                 env: TASK.into(),
                 episodes: args.episodes,
-                rewards: vec![out("reward-unaligned"), out("reward-aligned")],
+                rewards: state_rewards.to_vec(),
                 states: 400,
                 videos: 0,
                 out: None,
@@ -155,11 +190,20 @@ impl Story {
             inner,
         )?
         .rewards;
-        let on_demonstrations = ["reward-unaligned", "reward-aligned"]
+        let on_demonstrations = state_rewards
             .iter()
-            .map(|name| {
-                let (reward, dataset) = (out(name), out("demos"));
-                evaluate_reward(&EvalArgs { reward, dataset, camera: None, device: DeviceChoice::Cpu, out: None }, inner)
+            .map(|reward| {
+                let (reward, dataset) = (reward.clone(), out("demos"));
+                evaluate_reward(
+                    &EvalArgs {
+                        reward,
+                        dataset,
+                        camera: None,
+                        device: DeviceChoice::Cpu,
+                        out: None,
+                    },
+                    inner,
+                )
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
 
@@ -169,7 +213,10 @@ impl Story {
         jobs::run(&jobs, args.jobs.unwrap_or(cores), ui)?;
 
         watch.stage("evaluating");
-        let methods = Method::ALL.iter().map(|&method| evaluate_method(args, method, inner)).collect::<anyhow::Result<Vec<_>>>()?;
+        let methods = Method::ALL
+            .iter()
+            .map(|&method| evaluate_method(args, method, inner))
+            .collect::<anyhow::Result<Vec<_>>>()?;
 
         watch.stage("deploying to the twin through the servo driver");
         let deployment = deploy::deploy(
@@ -180,8 +227,11 @@ impl Story {
                 control_hz: 50,
                 policy_hz: 10,
                 shadow: false,
-                reward: Some(out("reward-aligned")),
-                cameras: vec![CameraName { name: "front".into(), source: CameraSource::Sim(PICTURE.0, PICTURE.1) }],
+                reward: Some(out(&reward_folder(Kind::Transport, "aligned"))),
+                cameras: vec![CameraName {
+                    name: "front".into(),
+                    source: CameraSource::Sim(PICTURE.0, PICTURE.1),
+                }],
                 calibration: None,
                 out: Some(out("demo.rrd")),
                 seed: 7_000,
@@ -219,11 +269,20 @@ impl Story {
                 100.0 * p.value,
                 100.0 * p.low,
                 100.0 * p.high,
-                method.seeds.iter().map(|s| format!("{}/{}", s.successes, s.episodes)).collect::<Vec<_>>().join(", ")
+                method
+                    .seeds
+                    .iter()
+                    .map(|s| format!("{}/{}", s.successes, s.episodes))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             );
         }
         for r in &self.rewards {
-            text += &format!("{:<24}Spearman with the truth {:.2} (arm and cube independent)\n", folder(&r.reward), r.independent.spearman);
+            text += &format!(
+                "{:<24}Spearman with the truth {:.2} (arm and cube independent)\n",
+                folder(&r.reward),
+                r.independent.spearman
+            );
         }
         let d = &self.deployment;
         text += &format!(
@@ -235,13 +294,19 @@ impl Story {
             d.missed_deadlines
         );
         let total: f64 = self.seconds.iter().map(|(_, s)| s).sum();
-        text + &format!("{:.1} min in all; open {}", total / 60.0, self.report.display())
+        text + &format!(
+            "{:.1} min in all; open {}",
+            total / 60.0,
+            self.report.display()
+        )
     }
 }
 
 /// Last part of a path.
 pub fn folder(path: &Path) -> String {
-    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// Where a training of the demo is.
@@ -249,7 +314,13 @@ pub fn run_of(args: &Args, method: Method, seed: u64) -> PathBuf {
     args.out.join(format!("{}-{seed}", method.folder()))
 }
 
-fn record_episodes(dataset: &Path, teleop: &str, episodes: usize, length: Option<usize>, ui: Ui) -> anyhow::Result<()> {
+fn record_episodes(
+    dataset: &Path,
+    teleop: &str,
+    episodes: usize,
+    length: Option<usize>,
+    ui: Ui,
+) -> anyhow::Result<()> {
     record::run(
         &record::Args {
             robot: RobotName::Sim,
@@ -257,7 +328,10 @@ fn record_episodes(dataset: &Path, teleop: &str, episodes: usize, length: Option
             task: TASK.into(),
             episodes,
             dataset: dataset.to_owned(),
-            cameras: vec![CameraName { name: "front".into(), source: CameraSource::Sim(PICTURE.0, PICTURE.1) }],
+            cameras: vec![CameraName {
+                name: "front".into(),
+                source: CameraSource::Sim(PICTURE.0, PICTURE.1),
+            }],
             fps: 10,
             control_hz: 50,
             length,
@@ -270,11 +344,25 @@ fn record_episodes(dataset: &Path, teleop: &str, episodes: usize, length: Option
     )
 }
 
-fn learn_args(demos: &Path, out: &Path) -> LearnArgs {
+/// `reward-transport-aligned` and so on.
+fn reward_folder(kind: Kind, name: &str) -> String {
+    let kind = if kind == Kind::Goal {
+        "goal"
+    } else {
+        "transport"
+    };
+    format!("reward-{kind}-{name}")
+}
+
+fn learn_args(kind: Kind, demos: &Path, out: &Path) -> LearnArgs {
     LearnArgs {
         dataset: demos.to_owned(),
-        kind: Kind::Transport,
-        eyes: Eyes { encoder: "efficientnet-lite0:block10@112".into(), device: DeviceChoice::Cpu, camera: None },
+        kind,
+        eyes: Eyes {
+            encoder: "efficientnet-lite0:block10@112".into(),
+            device: DeviceChoice::Cpu,
+            camera: None,
+        },
         exemplars: 5,
         epsilon: 0.02,
         steps: 3,
@@ -307,15 +395,29 @@ fn training_jobs(args: &Args) -> Vec<Job> {
     for seed in 0..args.seeds {
         for method in Method::ALL {
             let reward = match method {
-                Method::Aligned => Some(path("reward-aligned")),
-                Method::Unaligned => Some(path("reward-unaligned")),
+                Method::Aligned => Some(path(&reward_folder(Kind::Transport, "aligned"))),
+                Method::Unaligned => Some(path(&reward_folder(Kind::Transport, "unaligned"))),
                 Method::TrueReward => Some("true".into()),
                 Method::Cloning => None,
             };
-            let mut words = vec!["--dataset".into(), path("demos"), "--env".into(), TASK.into(), "--seed".into(), seed.to_string()];
+            let mut words = vec![
+                "--dataset".into(),
+                path("demos"),
+                "--env".into(),
+                TASK.into(),
+                "--seed".into(),
+                seed.to_string(),
+            ];
             let steps = match reward {
                 Some(reward) => {
-                    words.extend(["--policy".into(), "sac".into(), "--reward".into(), reward, "--steps".into(), args.steps.to_string()]);
+                    words.extend([
+                        "--policy".into(),
+                        "sac".into(),
+                        "--reward".into(),
+                        reward,
+                        "--steps".into(),
+                        args.steps.to_string(),
+                    ]);
                     args.steps
                 }
                 None => {
@@ -323,7 +425,12 @@ fn training_jobs(args: &Args) -> Vec<Job> {
                     1
                 }
             };
-            jobs.push(Job { name: format!("{} {seed}", method.folder()), words, out: run_of(args, method, seed), steps });
+            jobs.push(Job {
+                name: format!("{} {seed}", method.folder()),
+                words,
+                out: run_of(args, method, seed),
+                steps,
+            });
         }
     }
     jobs
@@ -349,9 +456,16 @@ fn evaluate_method(args: &Args, method: Method, ui: Ui) -> anyhow::Result<Method
         )?;
         seeds.extend(evaluation.policy);
     }
-    let (wins, episodes) = seeds.iter().fold((0, 0), |(w, e), s| (w + s.successes, e + s.episodes));
-    let pooled = wilson(wins, episodes).context("the demo needs at least one seed and one episode")?;
-    Ok(MethodResult { method, seeds, pooled })
+    let (wins, episodes) = seeds
+        .iter()
+        .fold((0, 0), |(w, e), s| (w + s.successes, e + s.episodes));
+    let pooled =
+        wilson(wins, episodes).context("the demo needs at least one seed and one episode")?;
+    Ok(MethodResult {
+        method,
+        seeds,
+        pooled,
+    })
 }
 
 /// Says which stage runs and remembers how long each took.
@@ -363,7 +477,11 @@ struct Watch {
 
 impl Watch {
     fn new(ui: Ui) -> Self {
-        Self { ui, stages: Vec::new(), current: None }
+        Self {
+            ui,
+            stages: Vec::new(),
+            current: None,
+        }
     }
 
     fn stage(&mut self, name: &str) {

@@ -25,8 +25,6 @@ pub enum Message {
     Image(String, RgbImage),
     /// A box in the world: path, centre (m), half sizes (m), colour.
     Block(String, [f64; 3], [f64; 3], [u8; 3]),
-    /// A line of text.
-    Text(String),
 }
 
 /// An open recording. Dropping it writes the end of the file.
@@ -142,7 +140,6 @@ fn write(
                 .with_colors([rerun::Color::from_rgb(color[0], color[1], color[2])])
                 .with_fill_mode(rerun::FillMode::Solid),
             )?,
-            Message::Text(text) => stream.log("log", &rerun::TextLog::new(text))?,
         }
     }
     stream.flush_with_timeout(Duration::from_secs(10))?;

@@ -70,26 +70,63 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let mut preferences = PreferenceStore::read(&args.answers)?;
     preferences.truncate(args.limit.unwrap_or(usize::MAX));
     if preferences.is_empty() {
-        return Err(Usage(format!("{} holds no answer; give some with `rapport prefer`", args.answers.display())).into());
+        return Err(Usage(format!(
+            "{} holds no answer; give some with `rapport prefer`",
+            args.answers.display()
+        ))
+        .into());
     }
     let mut encoder = args.eyes.open()?;
     let camera = args.eyes.camera.as_deref();
     let demonstrations = Library::encode(&args.dataset, camera, &mut *encoder, ui)?;
-    let clips = args.clips.as_deref().map(|dir| Library::encode(dir, camera, &mut *encoder, ui)).transpose()?;
-    let names = [Some((dataset_name(&args.dataset), &demonstrations)), args.clips.as_deref().map(dataset_name).zip(clips.as_ref())];
+    let clips = args
+        .clips
+        .as_deref()
+        .map(|dir| Library::encode(dir, camera, &mut *encoder, ui))
+        .transpose()?;
+    let names = [
+        Some((dataset_name(&args.dataset), &demonstrations)),
+        args.clips.as_deref().map(dataset_name).zip(clips.as_ref()),
+    ];
     let begin = std::time::Instant::now();
     let comparisons = Comparisons::from_preferences(&preferences, &[], |id| {
-        let library = names.iter().flatten().find(|(name, _)| *name == id.dataset).map(|(_, library)| library);
+        let library = names
+            .iter()
+            .flatten()
+            .find(|(name, _)| *name == id.dataset)
+            .map(|(_, library)| library);
         let library = library.ok_or_else(|| {
-            rapport::reward::RewardError::Other(format!("the answers speak of a dataset called {}; name its folder with --clips", id.dataset))
+            rapport::reward::RewardError::Other(format!(
+                "the answers speak of a dataset called {}; name its folder with --clips",
+                id.dataset
+            ))
         })?;
-        library.stretch(id).map_err(|e| rapport::reward::RewardError::Other(e.to_string()))
+        library
+            .stretch(id)
+            .map_err(|e| rapport::reward::RewardError::Other(e.to_string()))
     })?;
-    let unlabelled: Vec<Features> = names.iter().flatten().flat_map(|(_, library)| library.features().iter().cloned()).collect();
-    let config = AlignConfig { components: args.components, whiten: args.whiten, epochs: args.epochs, ..AlignConfig::default() };
-    ui.say(format!("aligning with {} answers ({} comparisons)", preferences.len(), comparisons.items.len()));
+    let unlabelled: Vec<Features> = names
+        .iter()
+        .flatten()
+        .flat_map(|(_, library)| library.features().iter().cloned())
+        .collect();
+    let config = AlignConfig {
+        components: args.components,
+        whiten: args.whiten,
+        epochs: args.epochs,
+        ..AlignConfig::default()
+    };
+    ui.say(format!(
+        "aligning with {} answers ({} comparisons)",
+        preferences.len(),
+        comparisons.items.len()
+    ));
     let (alignment, report) = Alignment::train(&comparisons, &unlabelled, &config, args.seed)?;
-    let embedded = demonstrations.features().iter().map(|f| alignment.embed(f)).collect::<Result<Vec<_>, _>>()?;
+    let embedded = demonstrations
+        .features()
+        .iter()
+        .map(|f| alignment.embed(f))
+        .collect::<Result<Vec<_>, _>>()?;
     let recipe = learn::Args {
         dataset: args.dataset.clone(),
         kind: args.kind,
@@ -100,19 +137,35 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         out: args.out.clone(),
         seed: args.seed,
     };
-    let inner = learn::build(&recipe, &Aligned::embedding_spec(encoder.spec(), &alignment), &embedded)?;
+    let inner = learn::build(
+        &recipe,
+        &Aligned::embedding_spec(encoder.spec(), &alignment),
+        &embedded,
+    )?;
     let model = Aligned::new(encoder.spec(), alignment, inner)?;
     RewardDir::new(&args.out).save(&model, encoder.spec(), args.seed)?;
     let summary = Summary {
         answers: preferences.len(),
         comparisons: comparisons.items.len(),
-        validation_accuracy: report.epochs.get(report.best_epoch).and_then(|e| e.validation_accuracy),
+        validation_accuracy: report
+            .epochs
+            .get(report.best_epoch)
+            .and_then(|e| e.validation_accuracy),
         best_epoch: report.best_epoch,
         seconds: begin.elapsed().as_secs_f64(),
         out: args.out.clone(),
     };
     ui.result(&summary, || {
-        let accuracy = summary.validation_accuracy.map_or("not held out".into(), |a| format!("{:.0} % of the held-out comparisons in order", 100.0 * a));
-        format!("aligned with {} answers in {:.1} s: {accuracy} -> {}", summary.answers, summary.seconds, summary.out.display())
+        let accuracy = summary
+            .validation_accuracy
+            .map_or("not held out".into(), |a| {
+                format!("{:.0} % of the held-out comparisons in order", 100.0 * a)
+            });
+        format!(
+            "aligned with {} answers in {:.1} s: {accuracy} -> {}",
+            summary.answers,
+            summary.seconds,
+            summary.out.display()
+        )
     })
 }

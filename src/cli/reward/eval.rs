@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use rapport::perception::DeviceChoice;
 use rapport::reward::Context;
-use rapport::reward::eval::{Interval, boundary_error, bootstrap_mean, spearman, value_order_correlation};
+use rapport::reward::eval::{
+    Interval, bootstrap_mean, boundary_error, spearman, value_order_correlation,
+};
 use serde::Serialize;
 
 use crate::cli::prefer::TRUTH;
@@ -69,7 +71,10 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let evaluation = evaluate(args, ui)?;
     ui.result(&evaluation, || {
         let show = |name: &str, value: &Option<Interval>| match value {
-            Some(i) => format!("{name:<22}{:>6.3}   95 % interval {:.3} .. {:.3}\n", i.value, i.low, i.high),
+            Some(i) => format!(
+                "{name:<22}{:>6.3}   95 % interval {:.3} .. {:.3}\n",
+                i.value, i.low, i.high
+            ),
             None => format!("{name:<22}   n/a\n"),
         };
         format!(
@@ -78,7 +83,11 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             evaluation.episodes,
             show("Spearman with time", &evaluation.spearman_time),
             show("Spearman with truth", &evaluation.spearman_truth),
-            evaluation.step_boundary_error.map_or(String::new(), |e| format!("step boundaries off by {e:.1} frames\n"))
+            evaluation
+                .step_boundary_error
+                .map_or(String::new(), |e| format!(
+                    "step boundaries off by {e:.1} frames\n"
+                ))
         )
     })
 }
@@ -92,17 +101,34 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
     for episode in 0..library.features().len() {
         let signal = reward.score(encoder.spec(), &library.clip(episode)?, &Context::default())?;
         let columns = library.columns(episode)?.columns;
-        let column = |name: &str| columns.get(name).map(|c| c.values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>());
+        let column = |name: &str| {
+            columns
+                .get(name)
+                .map(|c| c.values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>())
+        };
         let truth = column(TRUTH);
         if let (Some(found), Some(phase)) = (signal.terms.get("step"), column("truth.phase")) {
-            let cuts = |labels: &[f64]| (1..labels.len()).filter(|&t| labels[t] > labels[t - 1]).collect::<Vec<_>>();
+            let cuts = |labels: &[f64]| {
+                (1..labels.len())
+                    .filter(|&t| labels[t] > labels[t - 1])
+                    .collect::<Vec<_>>()
+            };
             boundaries.extend(boundary_error(&cuts(found), &cuts(&phase)));
         }
         if figures.len() < 8 {
             let mut series = vec![Series::over_time("learned", &unit(&signal.per_step), step)];
-            series.extend(truth.as_ref().map(|t| Series::over_time("true", &unit(t), step)));
+            series.extend(
+                truth
+                    .as_ref()
+                    .map(|t| Series::over_time("true", &unit(t), step)),
+            );
             let title = format!("episode {episode}");
-            let axes = Axes { title: &title, x: "time (s)", y: "reward, scaled to 0..1", marks: &[] };
+            let axes = Axes {
+                title: &title,
+                x: "time (s)",
+                y: "reward, scaled to 0..1",
+                marks: &[],
+            };
             figures.push(Figure::svg(&lines(&axes, &series), ""));
         }
         per_episode.push(EpisodeEvaluation {
@@ -112,21 +138,37 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
             reward: signal.per_step,
         });
     }
-    let mean = |pick: fn(&EpisodeEvaluation) -> Option<f64>| bootstrap_mean(&per_episode.iter().filter_map(pick).collect::<Vec<_>>(), 0);
+    let mean = |pick: fn(&EpisodeEvaluation) -> Option<f64>| {
+        bootstrap_mean(&per_episode.iter().filter_map(pick).collect::<Vec<_>>(), 0)
+    };
     let evaluation = Evaluation {
         kind: reward.kind.clone(),
         episodes: per_episode.len(),
         spearman_time: mean(|e| e.spearman_time),
         spearman_truth: mean(|e| e.spearman_truth),
-        step_boundary_error: (!boundaries.is_empty()).then(|| boundaries.iter().sum::<f64>() / boundaries.len() as f64),
+        step_boundary_error: (!boundaries.is_empty())
+            .then(|| boundaries.iter().sum::<f64>() / boundaries.len() as f64),
         per_episode,
     };
     if let Some(out) = &args.out {
-        let mut page = Page::new(&format!("Reward: {}", evaluation.kind), &format!("{} on {}", args.reward.display(), args.dataset.display()));
-        let cell = |i: &Option<Interval>| i.map_or("n/a".into(), |i| format!("{:.3} ({:.3} .. {:.3})", i.value, i.low, i.high));
+        let mut page = Page::new(
+            &format!("Reward: {}", evaluation.kind),
+            &format!("{} on {}", args.reward.display(), args.dataset.display()),
+        );
+        let cell = |i: &Option<Interval>| {
+            i.map_or("n/a".into(), |i| {
+                format!("{:.3} ({:.3} .. {:.3})", i.value, i.low, i.high)
+            })
+        };
         page.table(
             &["", "mean over episodes (95 % interval)"],
-            &[vec!["Spearman with time".into(), cell(&evaluation.spearman_time)], vec!["Spearman with truth".into(), cell(&evaluation.spearman_truth)]],
+            &[
+                vec!["Spearman with time".into(), cell(&evaluation.spearman_time)],
+                vec![
+                    "Spearman with truth".into(),
+                    cell(&evaluation.spearman_truth),
+                ],
+            ],
             &[],
         );
         page.row(&figures);
@@ -140,5 +182,8 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
 pub fn unit(values: &[f64]) -> Vec<f64> {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    values.iter().map(|v| (v - low) / (high - low).max(1e-12)).collect()
+    values
+        .iter()
+        .map(|v| (v - low) / (high - low).max(1e-12))
+        .collect()
 }

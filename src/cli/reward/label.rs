@@ -52,10 +52,28 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     for episode in 0..library.features().len() {
         let signal = reward.score(encoder.spec(), &library.clip(episode)?, &Context::default())?;
         total += signal.total();
-        writeln!(text, "{}", serde_json::to_string(&Line { episode, reward: signal.per_step })?)?;
+        writeln!(
+            text,
+            "{}",
+            serde_json::to_string(&Line {
+                episode,
+                reward: signal.per_step
+            })?
+        )?;
     }
     write_atomically(&args.out, text.as_bytes())?;
     let episodes = library.features().len();
-    let summary = Summary { episodes, mean_return: total / episodes as f64, out: args.out.clone() };
-    ui.result(&summary, || format!("{} episodes, mean return {:.3} -> {}", summary.episodes, summary.mean_return, summary.out.display()))
+    let summary = Summary {
+        episodes,
+        mean_return: total / episodes as f64,
+        out: args.out.clone(),
+    };
+    ui.result(&summary, || {
+        format!(
+            "{} episodes, mean return {:.3} -> {}",
+            summary.episodes,
+            summary.mean_return,
+            summary.out.display()
+        )
+    })
 }

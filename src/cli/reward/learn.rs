@@ -7,7 +7,10 @@ use rapport::reward::matching::Goal;
 use rapport::reward::steps::{PerceptualSteps, SegmentationConfig, StepsConfig};
 use rapport::reward::store::StoredReward;
 use rapport::reward::transport::Cost;
-use rapport::reward::{GoalDistance, GoalDistanceConfig, RewardDir, TransportConfig, TransportMatch, TransportMatchConfig};
+use rapport::reward::{
+    GoalDistance, GoalDistanceConfig, RewardDir, TransportConfig, TransportMatch,
+    TransportMatchConfig,
+};
 use serde::Serialize;
 
 use super::Eyes;
@@ -66,32 +69,88 @@ struct Summary {
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let mut encoder = args.eyes.open()?;
-    let library = Library::encode(&args.dataset, args.eyes.camera.as_deref(), &mut *encoder, ui)?;
+    let library = Library::encode(
+        &args.dataset,
+        args.eyes.camera.as_deref(),
+        &mut *encoder,
+        ui,
+    )?;
     let model = build(args, encoder.spec(), library.features())?;
     RewardDir::new(&args.out).save(&*model, encoder.spec(), args.seed)?;
-    let summary =
-        Summary { kind: model.kind().into(), encoder: encoder.spec().name.clone(), episodes: library.features().len(), out: args.out.clone() };
-    ui.result(&summary, || format!("{} reward from {} episodes -> {}", summary.kind, summary.episodes, summary.out.display()))
+    let summary = Summary {
+        kind: model.kind().into(),
+        encoder: encoder.spec().name.clone(),
+        episodes: library.features().len(),
+        out: args.out.clone(),
+    };
+    ui.result(&summary, || {
+        format!(
+            "{} reward from {} episodes -> {}",
+            summary.kind,
+            summary.episodes,
+            summary.out.display()
+        )
+    })
 }
 
 /// A reward of the asked kind on the given features, one entry per demonstration.
-pub fn build(args: &Args, encoder: &EncoderSpec, demonstrations: &[Features]) -> anyhow::Result<Box<dyn StoredReward>> {
+pub fn build(
+    args: &Args,
+    encoder: &EncoderSpec,
+    demonstrations: &[Features],
+) -> anyhow::Result<Box<dyn StoredReward>> {
     Ok(match args.kind {
         Kind::Transport => {
             let exemplars = &demonstrations[..args.exemplars.clamp(1, demonstrations.len())];
             // Per-frame costs, not shares of one: an episode's return grows with its length, as a learner expects.
             let scale = exemplars[0].len() as f64;
-            let transport = TransportConfig { epsilon: args.epsilon, ..TransportConfig::rot() };
-            Box::new(TransportMatch::new(encoder, exemplars, TransportMatchConfig { transport, scale, ..Default::default() })?)
+            let transport = TransportConfig {
+                epsilon: args.epsilon,
+                ..TransportConfig::rot()
+            };
+            Box::new(TransportMatch::new(
+                encoder,
+                exemplars,
+                TransportMatchConfig {
+                    transport,
+                    scale,
+                    ..Default::default()
+                },
+            )?)
         }
         Kind::Goal => {
-            let ends: Vec<f32> = demonstrations.iter().filter(|d| !d.is_empty()).flat_map(|d| d.row(d.len() - 1).to_vec()).collect();
+            let ends: Vec<f32> = demonstrations
+                .iter()
+                .filter(|d| !d.is_empty())
+                .flat_map(|d| d.row(d.len() - 1).to_vec())
+                .collect();
             let goals = Features::new(encoder.dim, ends);
-            Box::new(GoalDistance::new(encoder, &goals, GoalDistanceConfig { goal: Goal::Mean, cost: Cost::Cosine, ..Default::default() })?)
+            Box::new(GoalDistance::new(
+                encoder,
+                &goals,
+                GoalDistanceConfig {
+                    goal: Goal::Mean,
+                    cost: Cost::Cosine,
+                    ..Default::default()
+                },
+            )?)
         }
         Kind::Steps => {
-            let segmentation = SegmentationConfig { steps: args.steps, ..SegmentationConfig::default() };
-            Box::new(PerceptualSteps::learn(encoder, demonstrations, StepsConfig { segmentation, ..StepsConfig::default() })?.0)
+            let segmentation = SegmentationConfig {
+                steps: args.steps,
+                ..SegmentationConfig::default()
+            };
+            Box::new(
+                PerceptualSteps::learn(
+                    encoder,
+                    demonstrations,
+                    StepsConfig {
+                        segmentation,
+                        ..StepsConfig::default()
+                    },
+                )?
+                .0,
+            )
         }
     })
 }

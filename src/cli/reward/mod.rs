@@ -63,9 +63,16 @@ impl Eyes {
 }
 
 /// Reads a reward directory and opens the encoder it was learned on.
-pub fn open_reward(dir: &Path, device: DeviceChoice) -> anyhow::Result<(LoadedReward, Box<dyn Encoder>)> {
+pub fn open_reward(
+    dir: &Path,
+    device: DeviceChoice,
+) -> anyhow::Result<(LoadedReward, Box<dyn Encoder>)> {
     if !dir.exists() {
-        return Err(Usage(format!("{} does not exist; give the directory of a reward (`rapport reward learn`)", dir.display())).into());
+        return Err(Usage(format!(
+            "{} does not exist; give the directory of a reward (`rapport reward learn`)",
+            dir.display()
+        ))
+        .into());
     }
     let reward = RewardDir::new(PathBuf::from(dir)).load()?;
     let encoder = rapport::perception::open(&reward.encoder.name, device)?;
