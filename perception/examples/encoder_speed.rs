@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 use rapport_perception::efficientnet::cpu::Kernels;
 use rapport_perception::efficientnet::{EfficientNetEncoder, Tap};
 use rapport_perception::preprocess::{Fit, Preprocess, Preprocessor};
-use rapport_perception::{DeviceChoice, Encoder, EncoderError};
+use rapport_perception::{DeviceChoice, Encoder, EncoderError, Features, Pca, PcaConfig};
 
 #[allow(clippy::print_stdout)]
 fn main() -> Result<(), EncoderError> {
@@ -31,6 +31,20 @@ fn main() -> Result<(), EncoderError> {
         }
         println!("resize {width}x{height} to {size}: {:.3} ms", best * 1e3);
     }
+    let mut state = 1u32;
+    let noise = (0..2000 * 5488).map(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 16_777_216.0
+    });
+    let features = Features::new(5488, noise.collect());
+    let start = Instant::now();
+    let pca = Pca::fit(&features, &PcaConfig::default())
+        .map_err(|error| EncoderError::Other(error.to_string()))?;
+    println!(
+        "2000 x 5488 to {} components: {:.0} ms",
+        pca.components(),
+        start.elapsed().as_secs_f64() * 1e3
+    );
     println!("best of 5 rounds, ms a frame");
     for (tap, size) in [
         (Tap::Block(10), 112),

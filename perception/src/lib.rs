@@ -11,6 +11,7 @@
 //! # }
 //! ```
 
+pub mod cache;
 pub mod device;
 pub mod efficientnet;
 pub mod encoder;
@@ -18,13 +19,16 @@ pub mod features;
 mod files;
 mod fingerprint;
 pub mod open;
+pub mod pca;
 pub mod pixels;
 pub mod preprocess;
 pub mod state_dict;
 pub mod weights;
 
+pub use cache::{CachedEncoder, FeatureCache, FeatureCacheConfig};
 pub use device::DeviceChoice;
 pub use encoder::{Encoder, EncoderError, EncoderSpec};
 pub use features::Features;
 pub use open::{OpenOptions, known_names, open, open_with};
+pub use pca::{Pca, PcaConfig, PcaScale};
 pub use weights::data_dir;

@@ -1,7 +1,8 @@
 //! Frames of any size to the square input of an encoder.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -55,8 +56,8 @@ pub struct Preprocessor {
     preprocess: Preprocess,
     resizer: Resizer,
     options: ResizeOptions,
-    narrowed: Image<'static>,
-    resized: Image<'static>,
+    narrowed: Vec<u8>,
+    resized: Vec<u8>,
     square: Vec<u8>,
 }
 
@@ -71,8 +72,8 @@ impl Preprocessor {
             preprocess,
             resizer: Resizer::new(),
             options,
-            narrowed: Image::new(preprocess.size, preprocess.size, PixelType::U8x3),
-            resized: Image::new(preprocess.size, preprocess.size, PixelType::U8x3),
+            narrowed: Vec::new(),
+            resized: Vec::new(),
             square: Vec::new(),
         }
     }
@@ -93,7 +94,7 @@ impl Preprocessor {
             Fit::Stretch if (width, height) == (size, size) => Ok(frame.as_raw()),
             Fit::Stretch => {
                 self.resize(frame, size, size)?;
-                Ok(self.resized.buffer())
+                Ok(&self.resized)
             }
             Fit::Crop => {
                 let short = f64::from(size * 8 / 7);
@@ -109,32 +110,26 @@ impl Preprocessor {
     }
 
     fn resize(&mut self, frame: &RgbImage, width: u32, height: u32) -> Result<(), EncoderError> {
-        if (self.resized.width(), self.resized.height()) != (width, height) {
-            self.resized = Image::new(width, height, PixelType::U8x3);
-        }
         let failed = |error: &dyn std::fmt::Display| {
             EncoderError::Other(format!(
                 "cannot resize a frame to {width}x{height}: {error}"
             ))
         };
-        let source = ImageRef::new(
-            frame.width(),
-            frame.height(),
-            frame.as_raw(),
-            PixelType::U8x3,
-        )
-        .map_err(|error| failed(&error))?;
+        let rows = frame.height();
+        self.narrowed.resize(3 * width as usize * rows as usize, 0);
+        self.resized.resize(3 * width as usize * height as usize, 0);
         // Rows before columns, as Pillow does: each pass rounds and clips to bytes, so the order shows.
-        if (self.narrowed.width(), self.narrowed.height()) != (width, frame.height()) {
-            self.narrowed = Image::new(width, frame.height(), PixelType::U8x3);
-        }
-        self.resizer
-            .resize(&source, &mut self.narrowed, &self.options)
-            .and_then(|()| {
-                self.resizer
-                    .resize(&self.narrowed, &mut self.resized, &self.options)
-            })
-            .map_err(|error| failed(&error))
+        let mut pass = |from: &[u8], from_width: u32, to: &mut [u8], to_height: u32| {
+            let from = TypedImageRef::<U8x3>::from_buffer(from_width, rows, from)
+                .map_err(|error| failed(&error))?;
+            let mut to = TypedImage::<U8x3>::from_buffer(width, to_height, to)
+                .map_err(|error| failed(&error))?;
+            self.resizer
+                .resize_typed(&from, &mut to, &self.options)
+                .map_err(|error| failed(&error))
+        };
+        pass(frame.as_raw(), frame.width(), &mut self.narrowed, rows)?;
+        pass(&self.narrowed, width, &mut self.resized, height)
     }
 
     fn cut_centre(&mut self, width: usize, height: usize) {
@@ -142,7 +137,7 @@ impl Preprocessor {
         // Half to even, as Python rounds the offset of a centre crop.
         let offset = |side: usize| ((side - size) as f64 / 2.0).round_ties_even() as usize;
         let (left, top) = (offset(width), offset(height));
-        let pixels = self.resized.buffer();
+        let pixels = &self.resized;
         self.square.clear();
         for row in top..top + size {
             let start = (row * width + left) * 3;
