@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rapport::dataset::{Dataset, Episode};
+use rapport::perception::cache::{FeatureCache, FeatureCacheConfig};
 use rapport::perception::{Encoder, Features};
 use rapport::reward::{Clip, ClipId};
 
@@ -53,6 +54,7 @@ impl Library {
             return Err(Usage(format!("{} has no episode yet", dir.display())).into());
         }
         let camera = camera_of(&dataset, camera)?;
+        let cache = FeatureCache::new(FeatureCacheConfig::default());
         let bar = ui.bar(dataset.len() as u64, "encoding episodes");
         let mut features = Vec::with_capacity(dataset.len());
         for episode in 0..dataset.len() {
@@ -60,7 +62,7 @@ impl Library {
                 !interrupt::requested(),
                 "stopped; the features so far are in the cache"
             );
-            features.push(encoder.encode(&dataset.frames(episode, &camera)?)?);
+            features.push(cache.encode(encoder, &dataset.frames(episode, &camera)?)?.0);
             bar.inc(1);
         }
         bar.finish_and_clear();

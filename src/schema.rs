@@ -76,10 +76,11 @@ pub fn policy_spec(
     })
 }
 
+/// One row of numbers per time step.
+pub type Rows = Vec<Vec<f32>>;
+
 /// An episode as policies see it: observations `[time][observation_dim]` and actions `[time][action_dim]`.
-pub fn observations_and_actions(
-    episode: &Episode,
-) -> anyhow::Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+pub fn observations_and_actions(episode: &Episode) -> anyhow::Result<(Rows, Rows)> {
     let column = |name: &str| -> anyhow::Result<&Column> {
         episode.columns.get(name).with_context(|| {
             format!("the dataset has no column {name}; record it with `rapport record --task`")

@@ -135,7 +135,10 @@ pub fn train(
         })?;
         progress(learner.steps(), if success { "success" } else { "" });
         interrupted = interrupt::requested();
-        if episode % config.save_every == 0 || interrupted || learner.steps() >= config.steps {
+        if episode.is_multiple_of(config.save_every)
+            || interrupted
+            || learner.steps() >= config.steps
+        {
             learner.save(dir)?;
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rapport::perception::DeviceChoice;
+use rapport::perception::{DeviceChoice, Features};
 use rapport::policy::{Manifest, Mode, load_policy};
 use rapport::robot::action::{ActionMapper, ActionSpace};
 use rapport::robot::control::ControlReport;
@@ -104,7 +104,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
 
 /// Deploys.
 pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
-    if args.policy_hz == 0 || args.control_hz % args.policy_hz != 0 {
+    if args.policy_hz == 0 || !args.control_hz.is_multiple_of(args.policy_hz) {
         return Err(Usage(format!(
             "--control-hz {} must be a multiple of --policy-hz {}",
             args.control_hz, args.policy_hz
@@ -249,20 +249,15 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
         add(&mut done, &station.stop()?);
         done.episodes += 1;
         done.successes += usize::from(success);
-        if let Some(labeller) = &labeller {
+        if let (Some(labeller), Some(dim)) = (&labeller, frames.first().map(Features::dim)) {
             let rows = frames.len();
-            let values: Vec<f32> = frames.iter().flat_map(|f| f.as_slice().to_vec()).collect();
-            if rows > 0 {
-                let signal = labeller.score(rapport::perception::Features::new(
-                    values.len() / rows,
-                    values,
-                ))?;
-                for (t, r) in signal.per_step.iter().enumerate() {
-                    viewer.send(Message::Time(
-                        (decisions - rows as u64 + t as u64) as f64 / f64::from(args.policy_hz),
-                    ));
-                    viewer.send(Message::Scalar("reward/learned".into(), *r));
-                }
+            let values = frames.iter().flat_map(|f| f.as_slice().to_vec()).collect();
+            let signal = labeller.score(Features::new(dim, values))?;
+            for (t, r) in signal.per_step.iter().enumerate() {
+                viewer.send(Message::Time(
+                    (decisions - rows as u64 + t as u64) as f64 / f64::from(args.policy_hz),
+                ));
+                viewer.send(Message::Scalar("reward/learned".into(), *r));
             }
         }
         if let Some(reason) = fault {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rapport::dataset::{Dataset, video};
+use rapport::perception::cache::{FeatureCache, FeatureCacheConfig};
 use rapport::perception::{DeviceChoice, Features};
 use serde::Serialize;
 
@@ -60,10 +61,14 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if args.input.is_dir() {
         let dataset = Dataset::open(&args.input)?;
         let camera = crate::clips::camera_of(&dataset, args.camera.as_deref())?;
+        let cache = FeatureCache::new(FeatureCacheConfig::default());
         let bar = ui.bar(dataset.len() as u64, "encoding episodes");
         for episode in 0..dataset.len() {
             let frames = dataset.frames(episode, &camera)?;
-            clips.push((format!("episode_{episode:06}"), encoder.encode(&frames)?));
+            clips.push((
+                format!("episode_{episode:06}"),
+                cache.encode(&mut *encoder, &frames)?.0,
+            ));
             bar.inc(1);
             anyhow::ensure!(
                 !interrupt::requested(),

@@ -101,11 +101,10 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let before = store.records().len();
     let mut skipped = 0;
     let camera = camera_of(&dataset, args.camera.as_deref());
-    let mut asker: Box<dyn FnMut(&[ClipId; 3], usize) -> anyhow::Result<Answer>> =
-        match args.annotator {
-            Annotator::Oracle => Box::new(oracle(&dataset)?),
-            Annotator::Person => Box::new(person(&dataset, camera?, args.answers)),
-        };
+    let mut asker: Box<Asker> = match args.annotator {
+        Annotator::Oracle => Box::new(oracle(&dataset)?),
+        Annotator::Person => Box::new(person(&dataset, camera?, args.answers)),
+    };
     let annotator = match args.annotator {
         Annotator::Oracle => "oracle",
         Annotator::Person => "terminal",
@@ -152,6 +151,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         )
     })
 }
+
+/// Answers a question, given how many were answered before.
+type Asker<'a> = dyn FnMut(&[ClipId; 3], usize) -> anyhow::Result<Answer> + 'a;
 
 enum Answer {
     Order([usize; 3]),

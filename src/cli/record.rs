@@ -70,7 +70,7 @@ struct Summary {
 
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    if args.fps == 0 || args.control_hz % args.fps != 0 {
+    if args.fps == 0 || !args.control_hz.is_multiple_of(args.fps) {
         return Err(Usage(format!(
             "--control-hz {} must be a multiple of --fps {}",
             args.control_hz, args.fps
