@@ -143,9 +143,9 @@ impl MotorCalibration {
                 self.range_min, self.range_max
             ));
         }
-        if self.range_min >= self.range_max {
+        if self.range_min > self.range_max {
             return invalid(format!(
-                "the range {}..{} is empty",
+                "the range {}..{} runs backwards",
                 self.range_min, self.range_max
             ));
         }
@@ -468,7 +468,7 @@ mod tests {
         assert!(broken(|m| m[2].1.homing_offset = 2048).contains("elbow_flex: a homing offset"));
         assert!(broken(|m| m[0].1.range_min = -1).contains("leaves the encoder"));
         assert!(broken(|m| m[0].1.range_max = 4096).contains("leaves the encoder"));
-        assert!(broken(|m| m[1].1.range_max = m[1].1.range_min).contains("is empty"));
+        assert!(broken(|m| m[1].1.range_max = m[1].1.range_min - 1).contains("runs backwards"));
         assert!(broken(|m| m[1].1.range_max = m[1].1.range_min + 50).contains("30 degrees"));
         assert!(broken(|m| m[5].1.id = 1).contains("shoulder_pan and gripper both have the id 1"));
         assert!(broken(|m| m[5].1.id = 254).contains("no motor has the id"));

@@ -67,8 +67,8 @@ const OUTSIDE_ALLOWANCE: i32 = 23;
 const MAX_VOLTAGE: f64 = 16.0;
 const MAX_TEMPERATURE: f64 = 125.0;
 
-/// Multi-turn feedback, in the phase register.
-const MULTI_TURN: u8 = 0x10;
+/// How often a reading that is hard to believe is asked for again.
+const CONFIRMATIONS: usize = 3;
 
 /// Readings before the arm is enabled.
 const READINGS_BEFORE_ENABLE: usize = 3;
@@ -250,28 +250,11 @@ impl FeetechArm {
         let mut oldest = None::<Duration>;
         let mut missing = Vec::new();
         for (index, reply) in replies.into_iter().enumerate() {
-            let mut reading = reply.and_then(|reply| self.decode(&reply));
-            if let Some(first) = reading
-                && let Err(why) = self.joints[index].plausible(&first)
-            {
-                // A corrupt value does not come twice; a true jump does.
-                let again = self
-                    .bus
-                    .read_block(ids[index], Telemetry::BASE, Telemetry::LENGTH);
-                reading = match again {
-                    Ok(reply) => self.decode(&reply),
-                    Err(BusError::Timeout { .. }) => None,
-                    Err(error) => return Err(self.error(error)),
-                };
-                if let Some(second) = reading
-                    && self.joints[index].plausible(&second).is_err()
-                {
-                    return Err(ArmError::Mismatch(format!(
-                        "{}: {why}; it slipped, was turned by force, or its encoder fails: check it and connect again",
-                        self.joints[index].name
-                    )));
-                }
-            }
+            let reading = reply.and_then(|reply| self.decode(&reply));
+            let reading = match reading {
+                Some(first) => self.confirm(index, first)?,
+                None => None,
+            };
             match reading {
                 Some(reading) => {
                     oldest = Some(oldest.map_or(reading.stamp, |stamp| stamp.min(reading.stamp)));
@@ -281,6 +264,42 @@ impl FeetechArm {
             }
         }
         Ok((oldest.unwrap_or(asked + self.clock_offset), missing))
+    }
+
+    /// A reading that can be believed: as it is, or because asking again says the same. `None` where the line is too bad to tell.
+    fn confirm(&mut self, index: usize, first: Reading) -> Result<Option<Reading>, ArmError> {
+        let (id, mut before) = (self.joints[index].id, first);
+        let mut verdict = self.joints[index].judge(&first);
+        if let Verdict::Fine = verdict {
+            return Ok(Some(first));
+        }
+        for _ in 0..CONFIRMATIONS {
+            let again = self.bus.read_block(id, Telemetry::BASE, Telemetry::LENGTH);
+            let again = match again {
+                Ok(reply) => self.decode(&reply),
+                Err(BusError::Timeout { .. }) => None,
+                Err(error) => return Err(self.error(error)),
+            };
+            let Some(again) = again else {
+                return Ok(None);
+            };
+            let was_possible = !matches!(verdict, Verdict::Impossible(_));
+            verdict = self.joints[index].judge(&again);
+            match verdict {
+                Verdict::Fine => return Ok(Some(again)),
+                Verdict::Doubtful if was_possible && again.can_follow(&before) => {
+                    return Ok(Some(again));
+                }
+                _ => before = again,
+            }
+        }
+        match verdict {
+            Verdict::Impossible(why) => Err(ArmError::Mismatch(format!(
+                "{}: {why}; it slipped, was turned by force, or its encoder fails: check it and connect again",
+                self.joints[index].name
+            ))),
+            _ => Ok(None),
+        }
     }
 
     fn decode(&self, reply: &super::bus::Reply) -> Option<Reading> {
@@ -390,7 +409,7 @@ impl Joint {
         }
         if registers::PHASE
             .in_block(0, table)
-            .is_some_and(|phase| phase & MULTI_TURN != 0)
+            .is_some_and(|phase| phase & registers::MULTI_TURN != 0)
         {
             return mismatch("it counts several turns; run `rapport setup-motors`".into());
         }
@@ -419,36 +438,68 @@ impl Joint {
     }
 
     /// Whether a servo can be where it says, given where it was.
-    fn plausible(&self, reading: &Reading) -> Result<(), String> {
+    fn judge(&self, reading: &Reading) -> Verdict {
         let now = &reading.telemetry;
         if reading.alarms.encoder() {
-            return Err("its encoder reports a fault".into());
+            return Verdict::Impossible("its encoder reports a fault".into());
         }
         if !(0..=MAX_TICK).contains(&now.position) {
-            return Err(format!(
+            return Verdict::Impossible(format!(
                 "it reports the impossible position {}",
                 now.position
             ));
         }
         if now.voltage > MAX_VOLTAGE || now.temperature > MAX_TEMPERATURE {
-            return Err(format!(
+            return Verdict::Impossible(format!(
                 "it reports {:.1} V and {} degrees Celsius",
                 now.voltage, now.temperature
             ));
         }
-        if let Some(last) = &self.last {
-            let dt = reading.stamp.saturating_sub(last.stamp).as_secs_f64();
-            let moved = f64::from((now.position - last.telemetry.position).abs());
-            if moved > MAX_STEPS_PER_SECOND * dt + JUMP_ALLOWANCE {
-                return Err(format!(
-                    "it jumped from tick {} to {} within {:.0} ms",
-                    last.telemetry.position,
-                    now.position,
-                    dt * 1000.0
-                ));
-            }
+        let Some(last) = &self.last else {
+            return Verdict::Fine;
+        };
+        if !reading.can_follow(last) {
+            return Verdict::Impossible(format!(
+                "it jumped from tick {} to {} within {:.0} ms",
+                last.telemetry.position,
+                now.position,
+                reading.seconds_since(last) * 1000.0
+            ));
         }
-        Ok(())
+        let speed = f64::from(now.speed.abs().max(last.telemetry.speed.abs()));
+        let explained = 1.5 * speed * reading.seconds_since(last) + JUMP_ALLOWANCE;
+        if reading.steps_from(last) > explained {
+            Verdict::Doubtful
+        } else {
+            Verdict::Fine
+        }
+    }
+}
+
+/// What to think of a reading.
+#[derive(Debug)]
+enum Verdict {
+    /// Position and speed tell the same story.
+    Fine,
+    /// It could be, or a corrupt frame had a good checksum: ask again.
+    Doubtful,
+    /// It cannot be.
+    Impossible(String),
+}
+
+impl Reading {
+    fn seconds_since(&self, earlier: &Self) -> f64 {
+        self.stamp.saturating_sub(earlier.stamp).as_secs_f64()
+    }
+
+    fn steps_from(&self, earlier: &Self) -> f64 {
+        f64::from((self.telemetry.position - earlier.telemetry.position).abs())
+    }
+
+    /// No servo turns faster.
+    fn can_follow(&self, earlier: &Self) -> bool {
+        let reach = MAX_STEPS_PER_SECOND * self.seconds_since(earlier) + JUMP_ALLOWANCE;
+        self.steps_from(earlier) <= reach
     }
 }
 

@@ -29,6 +29,8 @@ pub struct BusConfig {
     pub quiet_ms: u64,
     /// Longest quarantine, milliseconds.
     pub quarantine_ms: u64,
+    /// Milliseconds to wait for the answers to a broadcast ping, which come about 3 ms apart in the order of the ids.
+    pub broadcast_ms: u64,
 }
 
 impl Default for BusConfig {
@@ -39,6 +41,7 @@ impl Default for BusConfig {
             retries: 2,
             quiet_ms: 2,
             quarantine_ms: 40,
+            broadcast_ms: 800,
         }
     }
 }
@@ -167,6 +170,12 @@ const LENGTHS: u8 = 8;
 /// A servo that gave no answer in so many sync reads is not asked twice in one any more.
 const DEAD_AFTER: u32 = 3;
 
+/// This long after an answer to a broadcast ping no other one follows.
+const BROADCAST_PAUSE: Duration = Duration::from_millis(300);
+
+/// A servo needs this long to store a byte and change its speed.
+const WRITE_PAUSE: Duration = Duration::from_millis(20);
+
 /// After this long without a timeout no late reply is left on the way.
 const FORGET_TIMEOUTS: Duration = Duration::from_secs(2);
 
@@ -233,6 +242,39 @@ impl Bus {
             alarms = Some(status.alarms);
         })?;
         Ok(alarms)
+    }
+
+    /// Asks everybody. Servos answer one after the other, later with larger ids; with colliding answers some are lost.
+    pub fn broadcast_ping(&mut self) -> Result<Vec<ServoId>, BusError> {
+        let everybody: Vec<ServoId> = (0..codec::BROADCAST).filter_map(ServoId::new).collect();
+        let request = codec::broadcast_ping();
+        if self.quarantine {
+            self.drain()?;
+        }
+        let discarded = self.transport.discard_input();
+        self.check(discarded)?;
+        let end = self.transport.now() + Duration::from_millis(self.config.broadcast_ms);
+        let sent = self.transport.send(&request, end);
+        self.check(sent)?;
+        self.stats.requests += 1;
+        // An echo has the broadcast address and is skipped like noise.
+        let mut parser = ReplyParser::new(&everybody, 0);
+        let mut found = Vec::new();
+        let mut buffer = [0u8; 512];
+        let mut received = 0;
+        let mut deadline = end;
+        while received < MAX_RECEIVED && self.transport.now() < deadline {
+            let count = self.transport.receive(&mut buffer, deadline);
+            let count = self.check(count)?;
+            received += count;
+            parser.push(&buffer[..count]);
+            while let Some(status) = parser.next_reply() {
+                found.push(status.id);
+                deadline = end.min(self.transport.now() + BROADCAST_PAUSE);
+            }
+        }
+        self.quarantine = true;
+        Ok(found)
     }
 
     /// Reads one register.
@@ -397,6 +439,20 @@ impl Bus {
             };
         }
         last
+    }
+
+    /// Writes without waiting for anything: for the write that changes how the servo answers.
+    pub(super) fn write_unheard(&mut self, id: ServoId, payload: Payload) -> Result<(), BusError> {
+        let request = codec::write(id, payload)?;
+        self.transact(&request, &[], 0, |_, _| {})?;
+        // The frame must have left before the port's speed changes.
+        let sent_by = self.transport.now() + self.wire(request.len()) + WRITE_PAUSE;
+        let mut late = [0u8; 64];
+        while self.transport.now() < sent_by {
+            let count = self.transport.receive(&mut late, sent_by);
+            self.check(count)?;
+        }
+        Ok(())
     }
 
     /// Writes unless the register already holds the value.

@@ -199,7 +199,16 @@ fn check_distinct(ids: impl Iterator<Item = ServoId>) -> Result<(), FrameError> 
 
 /// Request: answer if you are there.
 pub fn ping(id: ServoId) -> Vec<u8> {
-    let mut bytes = vec![HEADER[0], HEADER[1], id.0, 2, instruction::PING];
+    ping_at(id.0)
+}
+
+/// Request: everybody answer who is there.
+pub fn broadcast_ping() -> Vec<u8> {
+    ping_at(BROADCAST)
+}
+
+fn ping_at(address: u8) -> Vec<u8> {
+    let mut bytes = vec![HEADER[0], HEADER[1], address, 2, instruction::PING];
     bytes.push(checksum(&bytes[2..]));
     bytes
 }

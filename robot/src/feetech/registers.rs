@@ -18,6 +18,9 @@ pub const MODEL_STS3215: u16 = 777;
 /// One past the last register that a read may cover; a longer one comes back truncated.
 pub const TABLE_END: u8 = 0x57;
 
+/// In the phase register: positions count several turns.
+pub const MULTI_TURN: u8 = 0x10;
+
 /// Ampere per unit of the current registers.
 pub const AMPERE_PER_UNIT: f64 = 0.0065;
 
@@ -439,7 +442,6 @@ pub(super) const TORQUE_ON: Payload = Payload {
 };
 
 /// Selects [`Mode::Position`], the only mode that can be selected.
-#[allow(dead_code)]
 pub(super) const POSITION_MODE: Payload = Payload {
     address: MODE.address,
     bytes: [0, 0],

@@ -1,6 +1,7 @@
 //! What carries the bytes of a servo bus, and what can be wrong with it.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -121,6 +122,41 @@ impl PortError {
             },
         }
     }
+}
+
+/// A serial port of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PortInfo {
+    /// Device path (`/dev/ttyACM0`).
+    pub path: PathBuf,
+    /// Its name by maker, model and serial number, where the system gives one: it stays when the numbering changes.
+    pub by_id: Option<PathBuf>,
+}
+
+/// The serial ports of this machine that a servo adapter could be behind.
+///
+/// Errors: the system does not tell its ports.
+pub fn list_ports() -> io::Result<Vec<PortInfo>> {
+    let mut names = Vec::new();
+    // Where this folder is missing there are no such names.
+    if let Ok(folder) = std::fs::read_dir("/dev/serial/by-id") {
+        for entry in folder {
+            let name = entry?.path();
+            names.push((std::fs::canonicalize(&name)?, name));
+        }
+    }
+    let mut ports = SerialPort::available_ports()?;
+    ports.sort();
+    Ok(ports
+        .into_iter()
+        .map(|path| PortInfo {
+            by_id: names
+                .iter()
+                .find(|(target, _)| *target == path)
+                .map(|(_, name)| name.clone()),
+            path,
+        })
+        .collect())
 }
 
 /// The error means that the device is gone for good (unplugged, or the process behind a pseudo-terminal has ended).

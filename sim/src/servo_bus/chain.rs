@@ -7,11 +7,13 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::calibration::Calibration;
 use rapport_robot::feetech::codec::{self, Alarms, ServoId, instruction};
+use rapport_robot::feetech::registers::BaudRate;
 use rapport_robot::{JointKind, so101};
 
 use super::faults::{Faults, ReplyFault};
 use super::plant::{JointPlant, PlantError};
 use super::servo::{Servo, ServoConfig};
+use crate::world::Torque;
 
 /// Instructions beside those of the driver.
 const REG_WRITE: u8 = 0x04;
@@ -19,6 +21,9 @@ const ACTION: u8 = 0x05;
 
 /// A request that has not gone on for this long is forgotten.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// Time between two answers to a broadcast ping.
+const PING_SLOT: Duration = Duration::from_millis(3);
 
 /// The longest step of servo motion.
 const MAX_STEP: Duration = Duration::from_millis(10);
@@ -28,8 +33,8 @@ const MAX_STEP: Duration = Duration::from_millis(10);
 pub struct ServoBusConfig {
     /// The servos, in the order of the joints.
     pub servos: Vec<ServoConfig>,
-    /// Bits per second, for the time that bytes take.
-    pub baud: u32,
+    /// How an earlier program left the servos: limp, or holding where they are.
+    pub torque: Torque,
     /// Seed of the random faults.
     pub seed: u64,
 }
@@ -48,6 +53,7 @@ impl ServoBusConfig {
             };
             Some(ServoConfig {
                 id: motor.id,
+                baud: BaudRate::B1000000,
                 mount_step: middle + f64::from(motor.homing_offset),
                 mount_angle,
                 homing_offset: motor.homing_offset,
@@ -78,7 +84,7 @@ impl ServoBusConfig {
     fn empty() -> Self {
         Self {
             servos: Vec::new(),
-            baud: 1_000_000,
+            torque: Torque::Off,
             seed: 0,
         }
     }
@@ -90,7 +96,7 @@ pub struct ServoChain {
     plant: Box<dyn JointPlant>,
     /// What is wrong at present.
     pub faults: Faults,
-    baud: u32,
+    speed: u32,
     rng: ChaCha8Rng,
     request: Vec<u8>,
     heard_at: Duration,
@@ -113,7 +119,7 @@ impl ServoChain {
             servos: config.servos.iter().cloned().map(Servo::new).collect(),
             plant,
             faults: Faults::default(),
-            baud: config.baud.max(1),
+            speed: BaudRate::B1000000.bits_per_second(),
             rng: ChaCha8Rng::seed_from_u64(config.seed),
             request: Vec::new(),
             heard_at: Duration::ZERO,
@@ -122,7 +128,16 @@ impl ServoChain {
             failure: None,
         };
         chain.step(Duration::ZERO)?;
+        if config.torque == Torque::On {
+            chain.servos.iter_mut().for_each(Servo::hold);
+            chain.step(Duration::ZERO)?;
+        }
         Ok(chain)
+    }
+
+    /// The speed that the master's port is set to, bits per second. Servos at another one hear nothing.
+    pub fn set_speed(&mut self, bits_per_second: u32) {
+        self.speed = bits_per_second;
     }
 
     /// The servos, in the order of the joints.
@@ -256,8 +271,8 @@ impl ServoChain {
                 }
             }
             (instruction::PING, []) => {
-                for joint in self.hearing(id) {
-                    self.reply(joint, &[], at);
+                for (place, joint) in self.hearing(id).into_iter().enumerate() {
+                    self.reply(joint, &[], at + PING_SLOT * place as u32);
                 }
             }
             (instruction::READ, [address, length]) if id != codec::BROADCAST => {
@@ -293,7 +308,9 @@ impl ServoChain {
         (0..self.servos.len())
             .filter(|joint| {
                 let servo = &self.servos[*joint];
-                (id == codec::BROADCAST || servo.id() == id) && !self.faults.of_servo(*joint).silent
+                (id == codec::BROADCAST || servo.id() == id)
+                    && servo.baud() == self.speed
+                    && !self.faults.of_servo(*joint).silent
             })
             .collect()
     }
@@ -342,6 +359,6 @@ impl ServoChain {
     }
 
     fn wire(&self, bytes: usize) -> Duration {
-        Duration::from_secs_f64(bytes as f64 * 10.0 / f64::from(self.baud))
+        Duration::from_secs_f64(bytes as f64 * 10.0 / f64::from(self.speed.max(1)))
     }
 }

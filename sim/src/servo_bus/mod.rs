@@ -32,4 +32,6 @@ pub use servo::{Servo, ServoConfig};
 #[cfg(test)]
 mod driver_tests;
 #[cfg(test)]
+mod setup_tests;
+#[cfg(test)]
 mod twin_tests;

@@ -225,6 +225,8 @@ impl Wire {
             let mut chain = lock(&self.chain);
             if count > 0 {
                 heard = Instant::now();
+                let speed = tcgetattr(&self.slave)?.output_speed();
+                chain.set_speed(speed);
                 chain.receive(&buffer[..count], now);
             } else {
                 chain.advance(now);

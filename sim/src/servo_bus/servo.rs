@@ -6,7 +6,8 @@ use std::f64::consts::TAU;
 use std::time::Duration;
 
 use rapport_robot::feetech::registers::{
-    self, AMPERE_PER_UNIT, Mode, STEPS_PER_TURN, SignMagnitude, TABLE_END, VOLT_PER_UNIT,
+    self, AMPERE_PER_UNIT, BaudRate, MULTI_TURN, Mode, STEPS_PER_TURN, SignMagnitude, TABLE_END,
+    VOLT_PER_UNIT,
 };
 
 use super::faults::ServoFaults;
@@ -44,14 +45,13 @@ const COOL_DOWN: f64 = 5.0;
 /// Writing this to the torque register makes the present position the middle of the encoder.
 const RECENTRE: u8 = 128;
 
-/// The multi-turn bit of the phase register.
-const MULTI_TURN: u8 = 0x10;
-
 /// How a servo is built into its joint and set up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServoConfig {
     /// Bus address.
     pub id: u8,
+    /// Bus speed.
+    pub baud: BaudRate,
     /// Encoder step (without offset) where the hinge is at `mount_angle`.
     pub mount_step: f64,
     /// Hinge angle where the encoder is at `mount_step`, rad.
@@ -96,7 +96,7 @@ impl Servo {
             registers::MODEL.address(),
             &registers::MODEL_STS3215.to_le_bytes(),
         );
-        put(registers::ID.address(), &[config.id]);
+        put(registers::ID.address(), &[config.id, config.baud as u8]);
         put(registers::RESPONSE_LEVEL.address(), &[1]);
         put(
             registers::MIN_POSITION.address(),
@@ -163,6 +163,13 @@ impl Servo {
         self.byte(registers::ID.address())
     }
 
+    /// Bus speed, bits per second.
+    pub fn baud(&self) -> u32 {
+        let index = usize::from(self.byte(registers::BAUD.address()));
+        let known = BaudRate::ALL.get(index).copied();
+        known.unwrap_or(BaudRate::B1000000).bits_per_second()
+    }
+
     /// The torque switch.
     pub fn torque(&self) -> Torque {
         if self.byte(registers::TORQUE.address()) == 0 {
@@ -225,6 +232,13 @@ impl Servo {
         let high = self.byte(registers::MAX_VOLTAGE.address());
         alarms |= u8::from(volts < low || volts > high);
         alarms | u8::from(self.overheated) << 2
+    }
+
+    /// Torque on, holding where it is, as an earlier program left it.
+    pub(super) fn hold(&mut self) {
+        let goal = coded::<15>(self.present());
+        self.put(registers::GOAL_POSITION.address(), &goal);
+        self.put(registers::TORQUE.address(), &[1]);
     }
 
     /// What is wrong with it from now on.
