@@ -16,19 +16,33 @@ pub(super) struct Frame {
     pub(super) depth: Vec<f32>,
     /// Number of the geom in the scene plus one; 0 where there is nothing.
     pub(super) object: Vec<u32>,
+    /// Normals, of any length, of the mesh being painted; empty if there are no meshes.
+    pub(super) normal: [Vec<f32>; 3],
 }
 
 impl Frame {
-    pub(super) fn new(width: usize, height: usize) -> Frame {
+    /// Buffers of a picture.
+    pub(super) fn picture(width: usize, height: usize, meshes: bool) -> Frame {
+        let mut frame = Frame::depth_only(width, height);
+        let samples = frame.depth.len();
+        frame.colour = vec![0; samples];
+        frame.object = vec![0; samples];
+        if meshes {
+            frame.normal = std::array::from_fn(|_| vec![0.0; samples]);
+        }
+        frame
+    }
+
+    /// A depth buffer alone.
+    pub(super) fn depth_only(width: usize, height: usize) -> Frame {
         let stride = width + LANES;
-        let samples = stride * height;
+        let depth = vec![f32::INFINITY; stride * height];
         Frame {
             width,
             height,
             stride,
-            colour: vec![0; samples],
-            depth: vec![f32::INFINITY; samples],
-            object: vec![0; samples],
+            depth,
+            ..Frame::default()
         }
     }
 

@@ -279,6 +279,13 @@ impl Mask {
         }
     }
 
+    /// True where the words at the start of `slice` are `word`.
+    #[inline(always)]
+    pub(super) fn words_equal(slice: &[u32], word: u32) -> Mask {
+        let slice = &slice[..LANES];
+        each_mask!(|i| if slice[i] == word { !0 } else { 0 })
+    }
+
     /// True in some lane.
     #[inline(always)]
     pub(super) fn any(self) -> bool {

@@ -4,6 +4,7 @@ use mujoco_rs::mujoco_c::mjtLightType;
 use mujoco_rs::wrappers::mj_visualization::{MjvGeom, MjvLight};
 
 use super::lanes::{F, F3, dot, dot1, three, unit};
+use super::shadow::{Shadow, ShadowMap};
 use super::view::{Local, Vec3, View};
 
 /// How a surface answers to light.
@@ -27,81 +28,143 @@ impl Material {
             shininess: (geom.shininess * 128.0).round().clamp(0.0, 128.0) as u32,
         }
     }
+
+    /// `cosine^shininess`. Above 16 it is `(1 + (cosine - 1) shininess / 16)^16`, which is within 0.02 of it and has a fixed
+    /// number of factors.
+    #[inline(always)]
+    fn highlight(&self, cosine: F) -> F {
+        if self.shininess <= 16 {
+            return cosine.max(F::ZERO).powi(self.shininess);
+        }
+        let slope = self.shininess as f32 / 16.0;
+        let x = ((cosine - F::splat(1.0)) * slope + F::splat(1.0)).max(F::ZERO);
+        let x4 = (x * x) * (x * x);
+        (x4 * x4) * (x4 * x4)
+    }
+}
+
+/// Where the light of a lamp goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Beam {
+    /// Everywhere.
+    Point,
+    /// In one direction, the same for every point.
+    Parallel,
+    /// Into a cone.
+    Spot {
+        /// Half angle in radians.
+        cutoff: f32,
+    },
 }
 
 /// A light in world or in geom coordinates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Light {
-    position: Vec3,
+    pub(super) position: Vec3,
     /// Unit direction in which the light shines.
-    direction: Vec3,
-    directional: bool,
+    pub(super) direction: Vec3,
+    pub(super) beam: Beam,
     /// Constant, linear and quadratic attenuation.
     attenuation: Vec3,
-    /// Cosine of the cone's half angle, for a spot.
-    cutoff: Option<f32>,
     exponent: u32,
     ambient: Vec3,
     diffuse: Vec3,
     specular: Vec3,
+    /// Whether things throw shadows in it.
+    pub(super) casts_shadow: bool,
 }
 
 impl Light {
     pub(super) fn of(light: &MjvLight) -> Light {
-        let spot = light.type_ == mjtLightType::mjLIGHT_SPOT as i32 && light.cutoff < 90.0;
+        let beam = if light.type_ == mjtLightType::mjLIGHT_DIRECTIONAL as i32 {
+            Beam::Parallel
+        } else if light.type_ == mjtLightType::mjLIGHT_SPOT as i32 && light.cutoff < 90.0 {
+            Beam::Spot {
+                cutoff: light.cutoff.to_radians(),
+            }
+        } else {
+            Beam::Point
+        };
         Light {
             position: light.pos,
             direction: super::view::unit(light.dir),
-            directional: light.type_ == mjtLightType::mjLIGHT_DIRECTIONAL as i32,
+            beam,
             attenuation: light.attenuation,
-            cutoff: spot.then(|| light.cutoff.to_radians().cos()),
             exponent: light.exponent.round().clamp(0.0, 128.0) as u32,
             ambient: light.ambient,
             diffuse: light.diffuse,
             specular: light.specular,
-        }
-    }
-
-    fn in_local(&self, local: &Local) -> Light {
-        Light {
-            position: local.point(self.position),
-            direction: local.direction(self.direction),
-            ..*self
+            casts_shadow: light.castshadow != 0 && light.headlight == 0 && beam != Beam::Point,
         }
     }
 }
 
+/// A light in the coordinates of one geom, with its shadows there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LocalLight<'a> {
+    light: Light,
+    /// Cosine of the half angle of a spot, else -1.
+    cone: f32,
+    shadow: Option<Shadow<'a>>,
+}
+
 /// The lights and the viewer in the coordinates of one geom.
 pub(super) struct Lighting<'a> {
-    lights: &'a [Light],
+    lights: &'a [LocalLight<'a>],
     /// Direction towards the viewer, the same everywhere, as fixed-function OpenGL has it.
     to_viewer: Vec3,
 }
 
 impl<'a> Lighting<'a> {
-    /// Moves `world` lights into the geom's coordinates; `scratch` holds them.
-    pub(super) fn new(
-        world: &[Light],
+    /// Moves lights, each with its shadow map if it has one, into the geom's coordinates; `scratch` holds them.
+    pub(super) fn new<'m: 'a>(
+        world: &[(Light, Option<&'m ShadowMap>)],
         view: &View,
         local: &Local,
-        scratch: &'a mut Vec<Light>,
+        scratch: &'a mut Vec<LocalLight<'m>>,
     ) -> Lighting<'a> {
         scratch.clear();
-        scratch.extend(world.iter().map(|light| light.in_local(local)));
+        scratch.extend(world.iter().map(|(light, map)| LocalLight {
+            light: Light {
+                position: local.point(light.position),
+                direction: local.direction(light.direction),
+                ..*light
+            },
+            cone: match light.beam {
+                Beam::Spot { cutoff } => cutoff.cos(),
+                Beam::Point | Beam::Parallel => -1.0,
+            },
+            shadow: map.map(|map| Shadow::new(map, local)),
+        }));
         Lighting {
             lights: scratch,
             to_viewer: local.direction(view.forward.map(|x| -x)),
         }
     }
 
+    /// Whether some light throws shadows.
+    pub(super) fn has_shadows(&self) -> bool {
+        self.lights.iter().any(|light| light.shadow.is_some())
+    }
+
     /// Colour of the points `p` with unit normals `n`: emission and ambient, diffuse and specular light of every light.
+    ///
+    /// The sum is cut at 1 before lights with shadows are added, each cut at 1 too: OpenGL paints them in passes.
+    /// `SHADOWS` is whether some light throws them; without, there is less to keep at hand.
     #[inline(always)]
-    pub(super) fn shade(&self, material: &Material, p: F3, n: F3) -> F3 {
+    pub(super) fn shade<const SHADOWS: bool>(&self, material: &Material, p: F3, n: F3) -> F3 {
+        let one = F::splat(1.0);
         let mut base = [F::splat(material.emission); 3];
-        let mut highlight = [F::splat(0.0); 3];
-        for light in self.lights {
-            let (towards, mut strength) = if light.directional {
-                (three!(|i| F::splat(-light.direction[i])), F::splat(1.0))
+        let mut highlight = [F::ZERO; 3];
+        let mut passes = [F::ZERO; 3];
+        for LocalLight {
+            light,
+            cone,
+            shadow,
+        } in self.lights
+        {
+            let (towards, mut strength) = if light.beam == Beam::Parallel {
+                (three!(|i| F::splat(-light.direction[i])), one)
             } else {
                 let way = three!(|i| F::splat(light.position[i]) - p[i]);
                 let [constant, linear, quadratic] = light.attenuation;
@@ -109,27 +172,44 @@ impl<'a> Lighting<'a> {
                     F::splat(1.0 / constant)
                 } else {
                     let d2 = dot(way, way);
-                    F::splat(1.0) / (d2.sqrt() * linear + d2 * quadratic + constant)
+                    one / (d2.sqrt() * linear + d2 * quadratic + F::splat(constant))
                 };
                 (unit(way), strength)
             };
-            if let Some(cutoff) = light.cutoff {
+            if *cone > -1.0 {
                 let cosine = -dot1(towards, light.direction);
-                let inside = F::splat(cutoff).le(cosine);
-                strength = inside.select(strength * cosine.powi(light.exponent), F::splat(0.0));
+                let inside = F::splat(*cone).le(cosine);
+                strength = inside.select(strength * cosine.powi(light.exponent), F::ZERO);
             }
-            let facing = dot(n, towards).max(F::splat(0.0));
+            let facing = dot(n, towards).max(F::ZERO);
             let lit = facing * strength;
-            base = three!(|i| base[i] + strength * light.ambient[i] + lit * light.diffuse[i]);
-            if material.specular > 0.0 {
-                let half = unit(three!(|i| towards[i] + self.to_viewer[i]));
-                let gloss = dot(n, half).max(F::splat(0.0)).powi(material.shininess)
-                    * strength
-                    * material.specular;
-                let gloss = F::splat(0.0).lt(facing).select(gloss, F::splat(0.0));
+            let gloss = if material.specular > 0.0 {
+                let half = unit(three!(|i| towards[i] + F::splat(self.to_viewer[i])));
+                let gloss = material.highlight(dot(n, half)) * strength * material.specular;
+                F::ZERO.lt(facing).select(gloss, F::ZERO)
+            } else {
+                F::ZERO
+            };
+            if let Some(shadow) = shadow
+                && SHADOWS
+            {
+                let seen = shadow.light(p, n);
+                base = three!(|i| base[i] + strength * light.ambient[i]);
+                passes = three!(|i| {
+                    let pass =
+                        lit * (light.diffuse[i] * material.colour[i]) + gloss * light.specular[i];
+                    passes[i] + pass.min(one) * seen
+                });
+            } else {
+                base = three!(|i| base[i] + strength * light.ambient[i] + lit * light.diffuse[i]);
                 highlight = three!(|i| highlight[i] + gloss * light.specular[i]);
             }
         }
-        three!(|i| (base[i] * material.colour[i] + highlight[i]).min(F::splat(1.0)))
+        let sum = three!(|i| (base[i] * material.colour[i] + highlight[i]).min(one));
+        if SHADOWS {
+            three!(|i| sum[i] + passes[i])
+        } else {
+            sum
+        }
     }
 }

@@ -1,12 +1,12 @@
-//! Triangle meshes of the model: loading, clipping at the near plane, and filling.
+//! Triangle meshes of the model: loading, clipping at the near plane, and filling depth and normals. Light comes after, once
+//! for each sample that stays visible.
 
 use std::collections::HashMap;
 
 use mujoco_rs::wrappers::mj_model::MjModel;
 
 use super::frame::Frame;
-use super::lanes::{F, LANES, Mask, three};
-use super::paint::Paint;
+use super::lanes::{F, LANES, Mask};
 use super::view::{Vec3, View, cross, dot, sub, unit};
 
 /// A mesh with one normal per vertex (vertices with several normals are repeated).
@@ -82,11 +82,11 @@ impl Mesh {
     }
 }
 
-/// A vertex in view coordinates (right, up, forward) with its colour.
+/// A vertex in view coordinates (right, up, forward) with its normal in the mesh's own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vertex {
     pub(super) position: Vec3,
-    pub(super) colour: Vec3,
+    pub(super) normal: Vec3,
 }
 
 /// Cuts a triangle at the near plane and hands the one or two triangles in front of it to `draw`.
@@ -104,7 +104,7 @@ pub(super) fn clip(corners: [Vertex; 3], near: f32, mut draw: impl FnMut([Vertex
                 position[2] = near;
                 Vertex {
                     position,
-                    colour: mix(a.colour, b.colour),
+                    normal: mix(a.normal, b.normal),
                 }
             };
             // Turn the triangle so that the odd corner comes first; the winding stays.
@@ -124,9 +124,18 @@ pub(super) fn clip(corners: [Vertex; 3], near: f32, mut draw: impl FnMut([Vertex
     }
 }
 
+/// What filling a triangle writes besides depth.
+#[derive(Clone, Copy)]
+pub(super) enum Fill {
+    /// The number in the object buffer, and the normal.
+    Surface(u32),
+    /// Nothing.
+    Depth,
+}
+
 /// Fills a triangle that lies in front of the near plane; back faces (clockwise on the picture) are left out.
 #[inline(always)]
-pub(super) fn fill(frame: &mut Frame, view: &View, corners: [Vertex; 3], paint: &Paint) {
+pub(super) fn fill(frame: &mut Frame, view: &View, corners: [Vertex; 3], what: Fill) {
     let [a, b, c] = corners.map(|v| view.raster(v.position));
     // Twice the area; the raster's y axis points down, so front faces have a negative one.
     let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
@@ -147,7 +156,7 @@ pub(super) fn fill(frame: &mut Frame, view: &View, corners: [Vertex; 3], paint: 
     // Edge functions, positive inside. Coefficients of a shared edge are exact opposites in its two triangles: no gaps.
     let edge = |p: [f32; 2], q: [f32; 2]| [q[1] - p[1], p[0] - q[0], q[0] * p[1] - p[0] * q[1]];
     let edges = [edge(a, b), edge(b, c), edge(c, a)];
-    // Inverse depth, and colour times inverse depth, are linear on the raster.
+    // Inverse depth, and anything on the triangle times inverse depth, are linear on the raster.
     let inverse = corners.map(|v| 1.0 / v.position[2]);
     let scale = 1.0 / area;
     let linear = |value: [f32; 3]| {
@@ -157,8 +166,8 @@ pub(super) fn fill(frame: &mut Frame, view: &View, corners: [Vertex; 3], paint: 
         [dx, dy, value[0]]
     };
     let depth = linear(inverse);
-    let colour: [[f32; 3]; 3] =
-        std::array::from_fn(|i| linear(std::array::from_fn(|k| corners[k].colour[i] * inverse[k])));
+    let normal: [[f32; 3]; 3] =
+        std::array::from_fn(|i| linear(std::array::from_fn(|k| corners[k].normal[i] * inverse[k])));
 
     // Measured from a corner, so that the steep slopes of slivers do not magnify rounding.
     let at = |f: [f32; 3], x: F, y: f32| (x - a[0]) * f[0] + (f[1] * (y - a[1]) + f[2]);
@@ -190,8 +199,16 @@ pub(super) fn fill(frame: &mut Frame, view: &View, corners: [Vertex; 3], paint: 
                 let old = F::load(&frame.depth[index..]);
                 let visible = inside & t.lt(old);
                 if visible.any() {
-                    let rgb = three!(|c| at(colour[c], x, y) * t);
-                    paint.store(frame, index, visible, t, rgb);
+                    visible.select(t, old).store(&mut frame.depth[index..]);
+                    if let Fill::Surface(object) = what {
+                        visible.store_words([object; LANES], &mut frame.object[index..]);
+                        for (buffer, slope) in frame.normal.iter_mut().zip(normal) {
+                            let old = F::load(&buffer[index..]);
+                            visible
+                                .select(at(slope, x, y), old)
+                                .store(&mut buffer[index..]);
+                        }
+                    }
                 }
             }
             column += LANES;

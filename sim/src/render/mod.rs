@@ -13,6 +13,8 @@ mod lighting;
 mod mesh;
 mod paint;
 mod raster;
+mod shadow;
+mod shape;
 mod surface;
 mod texture;
 mod view;
@@ -69,7 +71,7 @@ pub enum Quality {
     /// For learning: one sample per pixel, no shadows.
     #[default]
     Fast,
-    /// For people: smooth edges, shadows where the back end has them.
+    /// For people: smooth edges and shadows.
     High,
 }
 

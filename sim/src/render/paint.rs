@@ -2,12 +2,12 @@
 
 use super::footprint::Footprint;
 use super::frame::Frame;
-use super::lanes::{F, F3, LANES, Mask, dot1, three, vectorised};
+use super::lanes::{F, F3, LANES, Mask, three, unit, vectorised};
 use super::lighting::{Lighting, Material};
-use super::mesh::{self, Mesh, Vertex};
+use super::mesh::{self, Fill, Mesh, Vertex};
 use super::surface::Surface;
 use super::texture::{Sky, Texture};
-use super::view::{Local, Vec3, View};
+use super::view::{Local, View};
 
 /// How finished samples enter the frame.
 pub(super) struct Paint {
@@ -86,8 +86,8 @@ impl Decal<'_> {
 pub(super) struct Subject<'a> {
     pub(super) view: &'a View,
     pub(super) local: &'a Local,
-    pub(super) lighting: &'a Lighting<'a>,
-    pub(super) material: &'a Material,
+    pub(super) lighting: Lighting<'a>,
+    pub(super) material: Material,
     pub(super) decal: Option<Decal<'a>>,
     pub(super) paint: Paint,
 }
@@ -151,18 +151,44 @@ impl Chunk {
     };
 }
 
+/// Lights chunks and puts them into the frame.
+fn light(frame: &mut Frame, subject: &Subject<'_>, chunks: &[Chunk]) {
+    if subject.lighting.has_shadows() {
+        light_with_shadows(frame, subject, chunks);
+    } else {
+        light_without_shadows(frame, subject, chunks);
+    }
+}
+
 vectorised! {
-    /// Lights chunks and puts them into the frame.
-    fn light(frame: &mut Frame, subject: &Subject<'_>, chunks: &[Chunk]) {
-        for &Chunk { index, visible, t, p, n } in chunks {
-            let mut rgb = subject.lighting.shade(subject.material, p, n);
-            if let Some(decal) = &subject.decal {
-                let footprint = sample_on_plane(subject.local, p, t, visible);
-                let texel = decal.sample(p[0], p[1], footprint);
-                rgb = three!(|i| rgb[i] * texel[i]);
-            }
-            subject.paint.store(frame, index, visible, t, rgb);
+    fn light_with_shadows(frame: &mut Frame, subject: &Subject<'_>, chunks: &[Chunk]) {
+        light_chunks::<true>(frame, subject, chunks);
+    }
+}
+
+vectorised! {
+    fn light_without_shadows(frame: &mut Frame, subject: &Subject<'_>, chunks: &[Chunk]) {
+        light_chunks::<false>(frame, subject, chunks);
+    }
+}
+
+#[inline(always)]
+fn light_chunks<const SHADOWS: bool>(frame: &mut Frame, subject: &Subject<'_>, chunks: &[Chunk]) {
+    for &Chunk {
+        index,
+        visible,
+        t,
+        p,
+        n,
+    } in chunks
+    {
+        let mut rgb = subject.lighting.shade::<SHADOWS>(&subject.material, p, n);
+        if let Some(decal) = &subject.decal {
+            let footprint = sample_on_plane(subject.local, p, t, visible);
+            let texel = decal.sample(p[0], p[1], footprint);
+            rgb = three!(|i| rgb[i] * texel[i]);
         }
+        subject.paint.store(frame, index, visible, t, rgb);
     }
 }
 
@@ -183,43 +209,69 @@ fn sample_on_plane(local: &Local, p: F3, t: F, mask: Mask) -> f32 {
     t * dx.max(dy).sqrt()
 }
 
-/// Buffers for the vertices of the mesh at hand.
-#[derive(Clone, Debug, Default)]
-pub(super) struct MeshScratch {
-    vertices: Vec<Vertex>,
-}
-
-/// Up to eight vectors in lanes; the last is repeated.
-#[inline(always)]
-fn gather(from: &[Vec3]) -> F3 {
-    three!(|c| {
-        let mut out = [0.0; LANES];
-        for k in 0..LANES {
-            out[k] = from[k.min(from.len() - 1)][c];
+vectorised! {
+    /// Writes the depth of a surface.
+    pub(super) fn cast_depth[S: Surface](frame: &mut Frame, footprint: &Footprint, surface: &S, view: &View, local: &Local) {
+        for (row, &[start, end]) in (footprint.first_row..).zip(&footprint.spans) {
+            let y = row as f32 + 0.5;
+            let row_ray = three!(|i| local.ray[i] + y * local.ray_y[i]);
+            for column in (start..end).step_by(LANES) {
+                let x = F::ramp() + F::splat(column as f32 + 0.5);
+                let ray = three!(|i| x * local.ray_x[i] + F::splat(row_ray[i]));
+                let hit = surface.hit(local.eye, ray, view.near);
+                let index = row * frame.stride + column;
+                let old = F::load(&frame.depth[index..]);
+                let nearer = hit.mask & hit.t.lt(old) & Mask::first(end - column);
+                nearer.select(hit.t, old).store(&mut frame.depth[index..]);
+            }
         }
-        F::from_array(out)
-    })
+    }
 }
 
 vectorised! {
-    /// Paints a mesh: every vertex is moved and lit once, then its front faces are filled.
-    pub(super) fn triangles(frame: &mut Frame, mesh: &Mesh, subject: &Subject<'_>, scratch: &mut MeshScratch) {
-        let (rows, offset) = subject.local.view_from_local(subject.view);
-        scratch.vertices.clear();
-        for (positions, normals) in mesh.positions.chunks(LANES).zip(mesh.normals.chunks(LANES)) {
-            let (p, n) = (gather(positions), gather(normals));
-            let rgb = subject.lighting.shade(subject.material, p, n);
-            let rgb = three!(|c| rgb[c].array());
-            let view = three!(|i| (dot1(p, rows[i]) + F::splat(offset[i])).array());
-            for k in 0..positions.len() {
-                let position = [view[0][k], view[1][k], view[2][k]];
-                scratch.vertices.push(Vertex { position, colour: [rgb[0][k], rgb[1][k], rgb[2][k]] });
+    /// Fills the front faces of a mesh. `vertices` is scratch space.
+    pub(super) fn fill(frame: &mut Frame, mesh: &Mesh, view: &View, local: &Local, what: Fill, vertices: &mut Vec<Vertex>) {
+        let (rows, offset) = local.view_from_local(view);
+        vertices.clear();
+        vertices.extend(mesh.positions.iter().zip(&mesh.normals).map(|(&p, &normal)| {
+            let position = three!(|i| super::view::dot(rows[i], p) + offset[i]);
+            Vertex { position, normal }
+        }));
+        for &[a, b, c] in &mesh.triangles {
+            let corners = [a, b, c].map(|i| vertices[i as usize]);
+            mesh::clip(corners, view.near, |part| mesh::fill(frame, view, part, what));
+        }
+    }
+}
+
+vectorised! {
+    /// Lights the samples of `footprint` that [`fill`] gave to the subject.
+    pub(super) fn light_filled(frame: &mut Frame, footprint: &Footprint, subject: &Subject<'_>) {
+        let local = subject.local;
+        let mut batch = [Chunk::NONE; BATCH];
+        let mut found = 0;
+        for (row, &[start, end]) in (footprint.first_row..).zip(&footprint.spans) {
+            let y = row as f32 + 0.5;
+            let row_ray = three!(|i| local.ray[i] + y * local.ray_y[i]);
+            for column in (start..end).step_by(LANES) {
+                let index = row * frame.stride + column;
+                let mine = Mask::words_equal(&frame.object[index..], subject.paint.object);
+                let visible = mine & Mask::first(end - column);
+                if visible.any() {
+                    let x = F::ramp() + F::splat(column as f32 + 0.5);
+                    let t = F::load(&frame.depth[index..]);
+                    let p = three!(|i| (x * local.ray_x[i] + F::splat(row_ray[i])) * t + F::splat(local.eye[i]));
+                    let n = unit(three!(|i| F::load(&frame.normal[i][index..])));
+                    batch[found] = Chunk { index, visible, t, p, n };
+                    found += 1;
+                    if found == BATCH {
+                        light(frame, subject, &batch);
+                        found = 0;
+                    }
+                }
             }
         }
-        for &[a, b, c] in &mesh.triangles {
-            let corners = [a, b, c].map(|i| scratch.vertices[i as usize]);
-            mesh::clip(corners, subject.view.near, |part| mesh::fill(frame, subject.view, part, &subject.paint));
-        }
+        light(frame, subject, &batch[..found]);
     }
 }
 

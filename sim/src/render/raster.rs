@@ -12,9 +12,10 @@ use mujoco_rs::wrappers::mj_visualization::{
 use super::footprint::Footprint;
 use super::frame::Frame;
 use super::lighting::{Light, Lighting, Material};
-use super::mesh::Mesh;
-use super::paint::{self, Decal, MeshScratch, Paint, Subject};
-use super::surface::{Capsule, Cuboid, Cylinder, Ellipsoid, Plane};
+use super::mesh::{Mesh, Vertex};
+use super::paint::{self, Decal, Paint, Subject};
+use super::shadow::{Reach, ShadowMap};
+use super::shape::Shape;
 use super::texture::Textures;
 use super::view::{Local, View};
 use super::{Quality, RenderError, Renderer, check};
@@ -31,7 +32,9 @@ pub struct CpuRenderer {
     /// Samples per pixel along one axis.
     factor: usize,
     frame: Frame,
-    assets: Arc<Assets>,
+    assets: Assets,
+    /// Absent when shadows are off.
+    shadows: Option<Shadows>,
     /// Model geom of each geom of the last scene, -1 for other objects.
     geom_ids: Vec<i32>,
     scratch: Scratch,
@@ -47,10 +50,8 @@ struct Assets {
 #[derive(Debug, Default)]
 struct Scratch {
     order: Vec<((u8, f32), Step)>,
-    world_lights: Vec<Light>,
-    local_lights: Vec<Light>,
     footprint: Footprint,
-    mesh: MeshScratch,
+    vertices: Vec<Vertex>,
 }
 
 /// One step of painting a picture.
@@ -76,16 +77,22 @@ impl CpuRenderer {
             Quality::Fast => 1,
             Quality::High => 2,
         };
+        let assets = Assets {
+            meshes: Mesh::all(model),
+            textures: Textures::of(model),
+        };
+        let (width, height) = (width as usize * factor, height as usize * factor);
         Ok(CpuRenderer {
             scene: MjvScene::new(model, super::scene_capacity(model)),
             option: MjvOption::default(),
             quality,
             factor,
-            frame: Frame::new(width as usize * factor, height as usize * factor),
-            assets: Arc::new(Assets {
-                meshes: Mesh::all(model),
-                textures: Textures::of(model),
+            frame: Frame::picture(width, height, !assets.meshes.is_empty()),
+            shadows: (quality == Quality::High).then(|| Shadows {
+                reach: Reach::of(model),
+                maps: Vec::new(),
             }),
+            assets,
             geom_ids: Vec::new(),
             scratch: Scratch::default(),
         })
@@ -127,14 +134,13 @@ impl CpuRenderer {
             assets,
             geom_ids,
             scratch,
+            shadows,
             ..
         } = self;
         let Scratch {
             order,
-            world_lights,
-            local_lights,
             footprint,
-            mesh,
+            vertices,
         } = scratch;
         let geoms = scene.geoms();
         geom_ids.clear();
@@ -145,51 +151,105 @@ impl CpuRenderer {
                 -1
             }
         }));
-        world_lights.clear();
-        world_lights.extend(scene.lights().iter().map(Light::of));
-        frame.clear();
+        let meshes = &assets.meshes;
+        let lights = light_up(scene, shadows.as_mut(), meshes, footprint, vertices);
+        let mut local_lights = Vec::with_capacity(lights.len());
 
-        // Opaque geoms from near to far, so that most of what is hidden is never lit; planes, the widest, last. Then the
-        // sky, then transparent geoms from far to near.
-        order.clear();
-        for (index, geom) in geoms.iter().enumerate() {
-            let way = super::view::sub(geom.pos, view.eye);
-            let distance = super::view::dot(way, way);
-            let key = match geom.rgba[3] {
-                alpha if alpha >= 1.0 && geom.type_ == MjtGeom::mjGEOM_PLANE as i32 => {
-                    (1, distance)
-                }
-                alpha if alpha >= 1.0 => (0, distance),
-                alpha if alpha > 0.0 => (3, -distance),
-                _ => continue,
-            };
-            order.push((key, Step::Geom(index)));
-        }
-        order.push(((2, 0.0), Step::Sky));
-        order.sort_by(|(a, _), (b, _)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        frame.clear();
+        plan(geoms, view, order);
         for (_, step) in order.iter() {
-            match *step {
-                Step::Sky => {
-                    if let Some(sky) = &assets.textures.sky {
-                        paint::backdrop(frame, view, sky);
-                    }
+            let Step::Geom(index) = *step else {
+                if let Some(sky) = &assets.textures.sky {
+                    paint::backdrop(frame, view, sky);
                 }
-                Step::Geom(index) => {
-                    let lights = (&world_lights[..], &mut *local_lights);
-                    draw_geom(
-                        frame,
-                        view,
-                        &geoms[index],
-                        index,
-                        assets,
-                        lights,
-                        footprint,
-                        mesh,
-                    );
-                }
+                continue;
+            };
+            let geom = &geoms[index];
+            let Some(shape) = Shape::of(geom, meshes) else {
+                continue;
+            };
+            let local = Local::new(geom, view);
+            if !shape.project(view, &local, footprint) {
+                continue;
             }
+            let material = Material::of(geom);
+            let subject = Subject {
+                view,
+                local: &local,
+                lighting: Lighting::new(&lights, view, &local, &mut local_lights),
+                decal: if let Shape::Plane(_) = shape {
+                    plane_decal(geom, assets)
+                } else {
+                    None
+                },
+                paint: Paint {
+                    object: index as u32 + 1,
+                    alpha: material.alpha,
+                },
+                material,
+            };
+            shape.paint(frame, footprint, &subject, vertices);
         }
     }
+}
+
+/// Opaque geoms from near to far, so that most of what is hidden is never lit; planes, the widest, last. Then the sky, then
+/// transparent geoms from far to near.
+fn plan(geoms: &[MjvGeom], view: &View, order: &mut Vec<((u8, f32), Step)>) {
+    order.clear();
+    for (index, geom) in geoms.iter().enumerate() {
+        let way = super::view::sub(geom.pos, view.eye);
+        let distance = super::view::dot(way, way);
+        let key = match geom.rgba[3] {
+            alpha if alpha >= 1.0 && geom.type_ == MjtGeom::mjGEOM_PLANE as i32 => (1, distance),
+            alpha if alpha >= 1.0 => (0, distance),
+            alpha if alpha > 0.0 => (3, -distance),
+            _ => continue,
+        };
+        order.push((key, Step::Geom(index)));
+    }
+    order.push(((2, 0.0), Step::Sky));
+    order.sort_by(|(a, _), (b, _)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+}
+
+/// Shadow maps, one for each light that throws shadows.
+#[derive(Debug)]
+struct Shadows {
+    reach: Reach,
+    maps: Vec<ShadowMap>,
+}
+
+/// The lights of the scene, with fresh shadow maps where there are shadows.
+fn light_up<'m>(
+    scene: &MjvScene,
+    shadows: Option<&'m mut Shadows>,
+    meshes: &[Mesh],
+    footprint: &mut Footprint,
+    vertices: &mut Vec<Vertex>,
+) -> Vec<(Light, Option<&'m ShadowMap>)> {
+    let lights: Vec<Light> = scene.lights().iter().map(Light::of).collect();
+    let Some(Shadows { reach, maps }) = shadows else {
+        return lights.into_iter().map(|light| (light, None)).collect();
+    };
+    let casting = lights.iter().filter(|light| light.casts_shadow);
+    maps.resize_with(casting.clone().count(), ShadowMap::new);
+    for (light, map) in casting.zip(maps.iter_mut()) {
+        map.draw(light, *reach, (scene.geoms(), meshes), footprint, vertices);
+    }
+    let mut maps = maps.iter();
+    lights
+        .into_iter()
+        .map(|light| {
+            (
+                light,
+                if light.casts_shadow {
+                    maps.next()
+                } else {
+                    None
+                },
+            )
+        })
+        .collect()
 }
 
 impl Renderer for CpuRenderer {
@@ -230,119 +290,37 @@ impl Renderer for CpuRenderer {
 
     fn describe(&self) -> String {
         let quality = match self.quality {
-            Quality::Fast => "fast, 1 sample per pixel",
-            Quality::High => "high, 4 samples per pixel",
+            Quality::Fast => "fast, no shadows, 1 sample per pixel",
+            Quality::High => "high, shadows, 4 samples per pixel",
         };
         format!("CPU rasteriser ({quality})")
-    }
-}
-
-/// Paints one geom of the scene.
-#[allow(clippy::too_many_arguments)]
-fn draw_geom(
-    frame: &mut Frame,
-    view: &View,
-    geom: &MjvGeom,
-    index: usize,
-    assets: &Assets,
-    (world_lights, local_lights): (&[Light], &mut Vec<Light>),
-    footprint: &mut Footprint,
-    mesh_scratch: &mut MeshScratch,
-) {
-    let local = Local::new(geom, view);
-    let map = local.view_from_local(view);
-    let material = Material::of(geom);
-    let [a, b, c] = geom.size;
-    let kind = geom.type_;
-    let is = |kind_: MjtGeom| kind == kind_ as i32;
-
-    let mesh = if is(MjtGeom::mjGEOM_MESH) {
-        // A scene numbers meshes in twos: the mesh itself, then its convex hull.
-        let Some(mesh) = usize::try_from(geom.dataid / 2)
-            .ok()
-            .and_then(|id| assets.meshes.get(id))
-        else {
-            return;
-        };
-        Some(mesh)
-    } else {
-        None
-    };
-    let half = match mesh {
-        Some(mesh) => {
-            let [low, high] = mesh.bounds;
-            let centre = std::array::from_fn(|i| 0.5 * (low[i] + high[i]));
-            footprint.project(
-                view,
-                &map,
-                centre,
-                std::array::from_fn(|i| 0.5 * (high[i] - low[i])),
-            );
-            None
-        }
-        None if is(MjtGeom::mjGEOM_PLANE) => {
-            footprint.everything(view);
-            None
-        }
-        None if is(MjtGeom::mjGEOM_CAPSULE) => Some([a, a, a + c]),
-        None => Some([a, b, c]),
-    };
-    if let Some(half) = half {
-        footprint.project(view, &map, [0.0; 3], half);
-    }
-    if footprint.spans.is_empty() {
-        return;
-    }
-
-    let decal = if is(MjtGeom::mjGEOM_PLANE) {
-        plane_decal(geom, assets)
-    } else {
-        None
-    };
-    let lighting = Lighting::new(world_lights, view, &local, local_lights);
-    let subject = Subject {
-        view,
-        local: &local,
-        lighting: &lighting,
-        material: &material,
-        decal,
-        paint: Paint {
-            object: index as u32 + 1,
-            alpha: material.alpha,
-        },
-    };
-    if let Some(mesh) = mesh {
-        paint::triangles(frame, mesh, &subject, mesh_scratch);
-    } else if is(MjtGeom::mjGEOM_PLANE) {
-        paint::cast(frame, footprint, &Plane(a, b), &subject);
-    } else if is(MjtGeom::mjGEOM_SPHERE) || is(MjtGeom::mjGEOM_ELLIPSOID) {
-        paint::cast(frame, footprint, &Ellipsoid([a, b, c]), &subject);
-    } else if is(MjtGeom::mjGEOM_CAPSULE) {
-        paint::cast(frame, footprint, &Capsule(a, c), &subject);
-    } else if is(MjtGeom::mjGEOM_CYLINDER) {
-        paint::cast(frame, footprint, &Cylinder(a, c), &subject);
-    } else if is(MjtGeom::mjGEOM_BOX) {
-        paint::cast(frame, footprint, &Cuboid([a, b, c]), &subject);
     }
 }
 
 /// The texture of a plane.
 fn plane_decal<'a>(geom: &MjvGeom, assets: &'a Assets) -> Option<Decal<'a>> {
     let texture = assets.textures.flat(geom.texid)?;
-    let scale = std::array::from_fn(|i| {
+    let scale: [f32; 2] = std::array::from_fn(|i| {
+        // Half a repeat per metre when uniform, or when the plane has no end; else per half size.
+        let half = 0.5 * geom.texrepeat[i];
         let size = geom.size[i];
-        let repeat = geom.texrepeat[i].max(f32::MIN_POSITIVE);
-        // Repeats are per metre when uniform (or the plane has no end), else over the whole plane.
-        let per_metre = if geom.texuniform != 0 || size <= 0.0 {
-            repeat
+        if geom.texuniform != 0 || size <= 0.0 {
+            half
         } else {
-            0.5 * repeat / size
-        };
-        if i == 0 { per_metre } else { -per_metre }
+            half / size
+        }
+    });
+    // The image starts in a corner of the plane, or half an image from its origin.
+    let shift = std::array::from_fn(|i| {
+        if geom.size[i] > 0.0 {
+            scale[i] * geom.size[i]
+        } else {
+            -0.5
+        }
     });
     Some(Decal {
         texture,
-        scale,
-        shift: [-0.5, -0.5],
+        scale: [scale[0], -scale[1]],
+        shift,
     })
 }

@@ -335,40 +335,133 @@ fn mean_difference(a: &RgbImage, b: &RgbImage) -> f64 {
     sum as f64 / a.len() as f64
 }
 
-#[test]
+/// The OpenGL renderer, or none, said loudly, where there is no EGL.
 #[allow(clippy::print_stderr)]
-fn the_rasteriser_and_opengl_show_the_same_picture() {
-    let shared = Arc::new(MjModel::from_xml_string(ARM).expect("the test scene is valid"));
-    let mut world = MjData::new(Arc::clone(&shared));
-    world.forward();
-    for (quality, bound) in [(Quality::Fast, 2.5)] {
-        let model = Arc::clone(&shared);
-        let mut gl = match GlRenderer::new(&model, quality, 120, 90) {
-            Ok(gl) => gl,
-            Err(error) => {
-                let text = error.to_string();
-                assert!(
-                    text.contains("libegl1") && text.contains("--renderer cpu"),
-                    "{text}"
-                );
-                eprintln!("SKIPPED: no EGL here, so the two renderers were not compared ({text})");
-                return;
-            }
-        };
-        let mut cpu = CpuRenderer::new(&model, quality, 120, 90).expect("the size is valid");
-        for camera in 0..world.model().ncam() as usize {
-            let (mut a, mut b) = (RgbImage::new(120, 90), RgbImage::new(120, 90));
-            cpu.render(&mut world, camera, &mut a)
-                .expect("the camera exists");
-            gl.render(&mut world, camera, &mut b)
-                .expect("the camera exists");
-            let difference = mean_difference(&a, &b);
-            let black = mean_difference(&RgbImage::new(120, 90), &b);
-            assert!(black > 30.0, "{} drew nothing", gl.describe());
+fn opengl(model: &Arc<MjModel>, quality: Quality) -> Option<GlRenderer> {
+    match GlRenderer::new(model, quality, 120, 90) {
+        Ok(gl) => Some(gl),
+        Err(error) => {
+            let text = error.to_string();
             assert!(
-                difference < bound,
-                "camera {camera}, {quality:?}: {difference:.2} apart"
+                text.contains("libegl1") && text.contains("--renderer cpu"),
+                "{text}"
             );
+            eprintln!("SKIPPED: no EGL here, so the two renderers were not compared ({text})");
+            None
         }
     }
+}
+
+/// Renders every camera of a scene with both renderers; each pair must be within `bound` on average.
+fn compare(xml: &str, quality: Quality, bound: f64) {
+    let model = Arc::new(MjModel::from_xml_string(xml).expect("the test scene is valid"));
+    let mut world = MjData::new(Arc::clone(&model));
+    world.forward();
+    let Some(mut gl) = opengl(&model, quality) else {
+        return;
+    };
+    let mut cpu = CpuRenderer::new(&model, quality, 120, 90).expect("the size is valid");
+    for camera in 0..model.ncam() as usize {
+        let (mut a, mut b) = (RgbImage::new(120, 90), RgbImage::new(120, 90));
+        cpu.render(&mut world, camera, &mut a)
+            .expect("the camera exists");
+        gl.render(&mut world, camera, &mut b)
+            .expect("the camera exists");
+        let difference = mean_difference(&a, &b);
+        let black = mean_difference(&RgbImage::new(120, 90), &b);
+        assert!(black > 30.0, "{} drew nothing", gl.describe());
+        assert!(
+            difference < bound,
+            "camera {camera}, {quality:?}: {difference:.2} apart"
+        );
+    }
+}
+
+#[test]
+fn the_rasteriser_and_opengl_show_the_same_picture() {
+    // OpenGL's balls and tubes have eight sides here.
+    compare(ARM, Quality::Fast, 2.5);
+}
+
+#[test]
+fn the_rasteriser_and_opengl_show_the_same_shadows() {
+    compare(ARM, Quality::High, 4.0);
+}
+
+#[test]
+fn the_rasteriser_and_opengl_lay_textures_on_planes_in_the_same_way() {
+    for (size, material) in [
+        ("1 2 .1", "texrepeat='2 3'"),
+        ("1 2 .1", "texrepeat='.9 .7' texuniform='true'"),
+        ("0 0 .1", "texrepeat='5 3'"),
+        ("0 0 .1", "texrepeat='.5 .8' texuniform='true'"),
+    ] {
+        let xml = format!(
+            "<mujoco><asset><texture name='t' type='2d' builtin='flat' rgb1='.7 .55 .4' mark='random' random='.2' markrgb='0 0 1' width='8' height='8'/>\
+             <material name='t' texture='t' {material}/></asset><worldbody><light pos='0 0 3' dir='0 0 -1'/>\
+             <camera pos='2 1 1.5' xyaxes='-.4 1 0 -.5 -.2 .8'/>\
+             <geom type='plane' size='{size}' material='t' pos='.2 .3 0' euler='0 0 20'/></worldbody></mujoco>"
+        );
+        // A texture that lies wrongly is about 20 apart.
+        compare(&xml, Quality::Fast, 3.0);
+    }
+}
+
+#[test]
+fn a_ball_under_a_lamp_throws_a_round_shadow() {
+    let xml = "<mujoco><statistic extent='1' center='0 0 0'/><visual><map znear='0.01' zfar='50'/></visual><worldbody>\
+        <light pos='0 0 2' dir='0 0 -1' type='directional' diffuse='.6 .6 .6' specular='0 0 0'/>\
+        <camera name='eye' pos='0 -1.5 1' xyaxes='1 0 0 0 1 1.5' fovy='60'/>\
+        <geom type='plane' size='0.9 0.9 .1'/><geom size='0.2' pos='0 0 0.6'/></worldbody></mujoco>";
+    let mut world = MjData::new(Arc::new(
+        MjModel::from_xml_string(xml).expect("the test scene is valid"),
+    ));
+    world.forward();
+    let size = 128u32;
+    let mut renderer =
+        CpuRenderer::new(world.model(), Quality::High, size, size).expect("the size is valid");
+    let mut image = RgbImage::new(size, size);
+    renderer
+        .render(&mut world, 0, &mut image)
+        .expect("the camera exists");
+    let (depth, segmentation) = (renderer.depth(), renderer.segmentation());
+    let (eye, axes) = (world.cam_xpos()[0], world.cam_xmat()[0]);
+    let scale = (30f64).to_radians().tan() / (f64::from(size) / 2.0);
+    let (mut dark, mut bright) = (Vec::new(), Vec::new());
+    for (index, pixel) in image
+        .pixels()
+        .enumerate()
+        .filter(|(index, _)| segmentation[*index] == 0)
+    {
+        // Depth belongs to the first of the four samples of a pixel.
+        let (x, y) = (
+            (index as u32 % size) as f64 + 0.25,
+            (index as u32 / size) as f64 + 0.25,
+        );
+        let half = f64::from(size) / 2.0;
+        let ray = [(x - half) * scale, (half - y) * scale, -1.0];
+        let point: [f64; 2] = std::array::from_fn(|i| {
+            let direction: f64 = (0..3).map(|k| axes[3 * i + k] * ray[k]).sum();
+            eye[i] + direction * f64::from(depth[index])
+        });
+        match point[0].hypot(point[1]) {
+            r if r < 0.18 => dark.push(pixel[0]),
+            r if (0.23..0.7).contains(&r) => bright.push(pixel[0]),
+            _ => {}
+        }
+    }
+    assert!(
+        dark.len() > 50 && bright.len() > 500,
+        "{} and {} pixels",
+        dark.len(),
+        bright.len()
+    );
+    let (most, least) = (
+        dark.iter().max().expect("not empty"),
+        bright.iter().min().expect("not empty"),
+    );
+    assert!(
+        u32::from(*most) + 20 < u32::from(*least),
+        "shadow up to {most}, light from {least}"
+    );
 }

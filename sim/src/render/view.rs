@@ -75,6 +75,31 @@ impl View {
         }
     }
 
+    /// A square view of `side` samples from `eye` along the last of `axes` (right, up, forward), with `half` the tangent of its half
+    /// angle.
+    pub(super) fn square(
+        eye: Vec3,
+        [right, up, forward]: [Vec3; 3],
+        half: f32,
+        side: usize,
+    ) -> View {
+        let step = 2.0 * half / side as f32;
+        View {
+            eye,
+            forward,
+            right,
+            up,
+            left: -half,
+            top: half,
+            step_x: step,
+            step_y: step,
+            near: 1e-3,
+            far: f32::MAX,
+            width: side,
+            height: side,
+        }
+    }
+
     /// Direction, not normalised, of the ray through the raster point `(x, y)`.
     pub(super) fn ray(&self, x: f32, y: f32) -> Vec3 {
         let (a, b) = (self.left + x * self.step_x, self.top - y * self.step_y);
