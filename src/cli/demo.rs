@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, default_value_t = 400)]
     pub clips: usize,
     /// Steps of every training.
-    #[arg(long, default_value_t = 15_000)]
+    #[arg(long, default_value_t = 20_000)]
     pub steps: u64,
     /// Evaluation episodes of every policy.
     #[arg(long, default_value_t = 50)]

@@ -154,7 +154,7 @@ fn policies(page: &mut Page, story: &Story, args: &Args) -> anyhow::Result<()> {
 
 fn rewards(page: &mut Page, story: &Story) {
     page.section("Rewards");
-    page.text("Both rewards transport the episode's frames into a demonstration's. The unaligned one compares features as the frozen network has them, and mostly follows the arm. The aligned one looks through a linear head trained on the answers (RAPL), and follows the cube.");
+    page.text("What a state is worth: minus the distance to the demonstrations' last frames. Unaligned, features are compared as the frozen network has them, and mostly follow the arm. Aligned, they are seen through a linear head trained on the answers (RAPL), and follow the cube. SAC practises on the transport reward in the same two embeddings. With demonstrations beside the replay buffer both may train well; the correlation on independent states says which of the two means the task.");
     let rows: Vec<_> = story
         .rewards
         .iter()
