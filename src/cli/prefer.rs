@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::Usage;
 use crate::clips::{camera_of, dataset_name};
 use crate::interrupt;
+use crate::schema::PROGRESS;
 use crate::terminal;
 use crate::ui::Ui;
 
@@ -60,9 +61,6 @@ pub enum Annotator {
     /// Ground truth of the simulator, in place of a person.
     Oracle,
 }
-
-/// Column with the simulator's ground truth about a state: metres from done, negative.
-pub const TRUTH: &str = "truth.progress";
 
 #[derive(Serialize)]
 struct Summary {
@@ -222,8 +220,8 @@ fn oracle(
 ) -> anyhow::Result<impl FnMut(&[ClipId; 3], usize) -> anyhow::Result<Answer>> {
     let truth = (0..dataset.len())
         .map(|episode| {
-            dataset.episode_columns(episode)?.columns.remove(TRUTH).ok_or_else(|| {
-                Usage(format!("{} has no column {TRUTH}; the oracle needs a dataset recorded in the simulator", dataset.dir().display())).into()
+            dataset.episode_columns(episode)?.columns.remove(PROGRESS).ok_or_else(|| {
+                Usage(format!("{} has no column {PROGRESS}; the oracle needs a dataset recorded in the simulator", dataset.dir().display())).into()
             })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;

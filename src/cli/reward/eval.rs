@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 
 use rapport::perception::DeviceChoice;
-use rapport::reward::Context;
 use rapport::reward::eval::{
     Interval, bootstrap_mean, boundary_error, spearman, value_order_correlation,
 };
+use rapport::reward::{Context, Signal};
 use serde::Serialize;
 
-use crate::cli::prefer::TRUTH;
 use crate::clips::Library;
 use crate::report::html::{Figure, Page};
 use crate::report::plots::{Axes, Series, lines};
 use crate::run_dir::write_atomically;
+use crate::schema;
 use crate::ui::Ui;
 
 /// Measure a reward on a dataset: rank correlation with time and with the truth, error of the step boundaries; draws the curves.
@@ -106,14 +106,9 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
                 .get(name)
                 .map(|c| c.values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>())
         };
-        let truth = column(TRUTH);
-        if let (Some(found), Some(phase)) = (signal.terms.get("step"), column("truth.phase")) {
-            let cuts = |labels: &[f64]| {
-                (1..labels.len())
-                    .filter(|&t| labels[t] > labels[t - 1])
-                    .collect::<Vec<_>>()
-            };
-            boundaries.extend(boundary_error(&cuts(found), &cuts(&phase)));
+        let truth = column(schema::PROGRESS);
+        if let (Some(found), Some(phase)) = (steps_passed(&signal), column(schema::PHASE)) {
+            boundaries.extend(boundary_error(&cuts(&found), &cuts(&phase)));
         }
         if figures.len() < 8 {
             let mut series = vec![Series::over_time("learned", &unit(&signal.per_step), step)];
@@ -176,6 +171,30 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
         ui.say(format!("curves in {}", out.display()));
     }
     Ok(evaluation)
+}
+
+/// The step that each frame is in, for rewards that have steps: the one with the largest value, never an earlier one than before.
+fn steps_passed(signal: &Signal) -> Option<Vec<f64>> {
+    let steps: Vec<_> = (1..)
+        .map_while(|i| signal.terms.get(&format!("step {i}")))
+        .collect();
+    let mut reached = 0;
+    (!steps.is_empty()).then(|| {
+        (0..signal.per_step.len())
+            .map(|t| {
+                let best = (0..steps.len()).max_by(|&a, &b| steps[a][t].total_cmp(&steps[b][t]));
+                reached = reached.max(best.unwrap_or(0));
+                reached as f64
+            })
+            .collect()
+    })
+}
+
+/// Frames at which a label rises.
+fn cuts(labels: &[f64]) -> Vec<usize> {
+    (1..labels.len())
+        .filter(|&t| labels[t] > labels[t - 1])
+        .collect()
 }
 
 /// Stretched to 0..1, for plots with two units.
