@@ -1,8 +1,8 @@
 //! Camera pictures of a MuJoCo world.
 //!
-//! There are two back ends behind [`Renderer`]. The CPU rasteriser ([`CpuRenderer`]) needs no graphics
-//! library, scales with threads and gives the same bytes on every machine. The OpenGL one ([`GlRenderer`]) is MuJoCo's own
-//! renderer on a screenless EGL context; on a machine without a GPU it is several times slower than the rasteriser.
+//! There are two back ends behind [`Renderer`]. The CPU rasteriser ([`CpuRenderer`]) needs no graphics library, scales with
+//! threads and gives the same bytes whatever the width of the vectors it runs on. The OpenGL one ([`GlRenderer`]) is MuJoCo's
+//! own renderer on a screenless EGL context; on a machine without a GPU it is slower than the rasteriser.
 
 mod egl;
 mod footprint;
