@@ -7,7 +7,7 @@ use crate::policy::PolicyError;
 use crate::state::{StateDict, StateReader};
 use crate::vector::vectorised;
 
-/// Settings of [`Adam`].
+/// Settings of the Adam optimiser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamConfig {

@@ -9,7 +9,7 @@ use crate::policy::PolicyError;
 use crate::state::{StateDict, StateReader};
 
 impl Sac {
-    /// Everything needed to go on exactly, from a directory that [`Learner::save`] wrote.
+    /// Everything needed to go on exactly, from a directory that [`Learner::save`](crate::Learner::save) wrote.
     pub fn resume(dir: &Path) -> Result<Self, PolicyError> {
         let manifest = Manifest::read(dir)?;
         if manifest.kind != GaussianPolicy::KIND {
@@ -66,7 +66,7 @@ impl Sac {
         state.to_bytes(self.updates)
     }
 
-    /// The complete learner; see [`Learner::save`](crate::Learner::save).
+    /// The complete learner; see [`Learner::save`](crate::Learner::save)(crate::Learner::save).
     pub(super) fn write(&self, dir: &Path) -> Result<(), PolicyError> {
         let mut learner = StateDict::default();
         self.critics.save(&mut learner);
