@@ -17,6 +17,26 @@ use rapport::sim::{ScriptConfig, ScriptedTeleop};
 use crate::cli::Usage;
 use crate::station::Station;
 
+/// Whether `--teleop` names something that there is, before anything is opened or made.
+pub fn check(name: &str, task: &dyn Task) -> anyhow::Result<()> {
+    let own =
+        |script: &str| task.name() == script || task.name().strip_prefix("so101-") == Some(script);
+    match name.split_once(':') {
+        Some(("script", script)) if script == "play" || own(script) => Ok(()),
+        Some(("script", script)) => Err(Usage(format!(
+            "there is no script {script} for {}; take script:{} or script:play",
+            task.name(),
+            task.name()
+        ))
+        .into()),
+        Some(("leader", path)) if !path.is_empty() => Ok(()),
+        _ => Err(Usage(format!(
+            "there is no teleoperator {name}; take script:TASK, script:play or leader:PATH"
+        ))
+        .into()),
+    }
+}
+
 /// Opens the teleoperator called `name` for a station: `script:TASK`, `script:play` or `leader:PATH`.
 pub fn open(
     name: &str,
@@ -26,44 +46,30 @@ pub fn open(
     seed: u64,
     leader_calibration: Option<&std::path::Path>,
 ) -> anyhow::Result<Box<dyn Teleoperator>> {
-    match name.split_once(':') {
-        Some(("script", "play")) => Ok(Box::new(Play::new(&**task, policy_hz, seed)?)),
-        Some(("script", script))
-            if task.name() == script || task.name().strip_prefix("so101-") == Some(script) =>
-        {
-            let referee = station
-                .referee
-                .as_ref()
-                .ok_or_else(|| Usage("a script needs a simulated robot".into()))?;
-            Ok(Box::new(ScriptedTeleop::new(
-                task.clone(),
-                referee.world().clone(),
-                ScriptConfig::default(),
-                policy_hz,
-                seed,
-            )?))
-        }
-        Some(("script", script)) => Err(Usage(format!(
-            "there is no script {script} for {}; take script:{} or script:play",
-            task.name(),
-            task.name()
-        ))
-        .into()),
-        Some(("leader", path)) => {
-            let file = leader_calibration.ok_or_else(|| {
-                Usage("a leader arm needs its calibration: --leader-calibration FILE.json".into())
-            })?;
-            let calibration = Calibration::load(file)?;
-            Ok(Box::new(Leader::new(
-                Box::new(FeetechArm::connect(path, &calibration)?),
-                so101::spec(),
-            )?))
-        }
-        _ => Err(Usage(format!(
-            "there is no teleoperator {name}; take script:TASK, script:play or leader:PATH"
-        ))
-        .into()),
+    check(name, &**task)?;
+    if name == "script:play" {
+        return Ok(Box::new(Play::new(&**task, policy_hz, seed)?));
     }
+    if let Some(path) = name.strip_prefix("leader:") {
+        let file = leader_calibration.ok_or_else(|| {
+            Usage("a leader arm needs its calibration: --leader-calibration FILE.json".into())
+        })?;
+        let calibration = Calibration::load(file)?;
+        let leader = FeetechArm::connect(path, &calibration)?;
+        return Ok(Box::new(Leader::new(Box::new(leader), so101::spec())?));
+    }
+    let referee = station
+        .referee
+        .as_ref()
+        .ok_or_else(|| Usage("a script needs a simulated robot".into()))?;
+    let (task, world) = (task.clone(), referee.world().clone());
+    Ok(Box::new(ScriptedTeleop::new(
+        task,
+        world,
+        ScriptConfig::default(),
+        policy_hz,
+        seed,
+    )?))
 }
 
 /// An arm waving about: smooth random actions in the task's own action space, for clips to choose between.

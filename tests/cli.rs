@@ -111,10 +111,10 @@ fn mistakes_in_what_is_asked_exit_with_2() {
             "--teleop",
             "telepathy",
             "--dataset",
-            "/nonexistent/x",
+            "x",
         ],
-        1,
-        &["/nonexistent"],
+        2,
+        &["telepathy", "script:play"],
     );
     refuses(
         &["dataset", "info", "no-such-folder"],

@@ -92,6 +92,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         pace: Pace::Free,
     };
     let task = config.task()?;
+    teleops::check(&args.teleop, &*task)?;
     let referee = if matches!(args.robot, RobotName::Serial(_)) {
         Referee::Absent
     } else {
