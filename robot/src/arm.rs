@@ -72,7 +72,6 @@ pub struct CheckedGoal(Vec<f64>);
 
 impl CheckedGoal {
     /// Only the guard calls this.
-    #[allow(dead_code)]
     pub(crate) fn new(positions: Vec<f64>) -> Self {
         Self(positions)
     }

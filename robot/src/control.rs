@@ -17,8 +17,10 @@ const BRAKING: Duration = Duration::from_millis(500);
 pub struct Tick {
     /// When it ended, on the loop's clock.
     pub time: Duration,
-    /// The newest measurement; its stamp tells its age. Empty where nothing was ever measured.
+    /// The newest measurement. Empty where nothing was ever measured.
     pub state: ArmState,
+    /// How long ago that measurement came; zero where it came with this tick.
+    pub age: Duration,
     /// The command that was sent at its beginning, rad (gripper: fraction), `[dof]`.
     pub sent: Option<Vec<f64>>,
     /// How long after the deadline it woke.
@@ -157,6 +159,7 @@ impl Control {
         Tick {
             time,
             state: self.guard.measured().cloned().unwrap_or_default(),
+            age: time.saturating_sub(self.guard.measured_at().unwrap_or_default()),
             sent,
             lateness,
             skipped,

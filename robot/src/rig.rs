@@ -21,7 +21,7 @@ pub struct Observation {
     pub tool: [f64; 3],
     /// All sensors, one after the other, `[n]`; names: [`Rig::environment_names`].
     pub environment: Vec<f64>,
-    /// When the joints were measured.
+    /// When the joints were measured, on the clock of the control loop.
     pub stamp: Duration,
 }
 
@@ -190,6 +190,25 @@ impl Rig {
         &self.mapper
     }
 
+    /// Who turns the loop, for its flags, its report and its guard.
+    pub fn drive(&self) -> &Drive {
+        &self.drive
+    }
+
+    /// Torque off at once, and a latched fault.
+    ///
+    /// Errors: [`RigError::Guard`] where a torque switch stayed on. A control thread does it within a period, and shows it
+    /// in its ticks.
+    pub fn emergency_stop(&mut self) -> Result<(), RigError> {
+        match &mut self.drive {
+            Drive::Inline(control) => Ok(control.emergency_stop()?),
+            Drive::Threaded(handle) => {
+                handle.emergency_stop();
+                Ok(())
+            }
+        }
+    }
+
     /// Names of the cameras, in the order of [`Rig::frames`].
     pub fn camera_names(&self) -> Vec<&str> {
         self.cameras.iter().map(|camera| camera.name()).collect()
@@ -256,7 +275,8 @@ impl Rig {
             }
         };
         let state = &tick.state;
-        let age = tick.time.saturating_sub(state.stamp);
+        let age = tick.age;
+        let stamp = tick.time.saturating_sub(age);
         if age.as_secs_f64() > self.config.max_state_age_s {
             return Err(RigError::StaleState {
                 ms: age.as_millis() as u64,
@@ -282,7 +302,7 @@ impl Rig {
             joints: state.positions.clone(),
             tool: tool.into(),
             environment,
-            stamp: state.stamp,
+            stamp,
         })
     }
 

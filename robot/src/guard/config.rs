@@ -23,7 +23,7 @@ pub struct GuardConfig {
     pub soft_start: SoftStart,
     /// What happens when goals stop coming.
     pub watchdog: Watchdog,
-    /// Temperatures, voltage, blocked joints.
+    /// Temperatures, voltage, load, blocked joints.
     pub supervision: Supervision,
     /// Consecutive bad goals (NaN, wrong length) that latch a fault.
     pub max_bad_goals: u32,
@@ -122,7 +122,7 @@ impl Default for Watchdog {
     }
 }
 
-/// Supervision of what the arm measures about itself. Channels that an arm does not measure are not supervised.
+/// Supervision of what the arm measures about itself. The gripper may press and lag, so load and blocking are about hinges. Channels that an arm does not measure are not supervised.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Supervision {
@@ -138,7 +138,11 @@ pub struct Supervision {
     pub max_voltage: f64,
     /// How long the supply may be outside, s.
     pub voltage_s: f64,
-    /// A hinge this far from its command is blocked, rad.
+    /// Largest load of a hinge, share of its torque. Above 1: any.
+    pub load: f64,
+    /// How long a hinge may be loaded more before the arm holds, s. STS3215 servos give way after 2 s.
+    pub load_s: f64,
+    /// A hinge this far from its command that does not move is blocked, rad.
     pub blocked: f64,
     /// How long a hinge may be blocked before the arm holds, s.
     pub blocked_s: f64,
@@ -154,6 +158,8 @@ impl Default for Supervision {
             min_voltage: 4.5,
             max_voltage: 13.5,
             voltage_s: 0.5,
+            load: 0.9,
+            load_s: 1.5,
             blocked: 0.18,
             blocked_s: 1.5,
         }
@@ -202,6 +208,7 @@ impl GuardConfig {
     pub fn simulated() -> Self {
         let mut config = Self::so101();
         config.soft_start.speed_share = 1.0;
+        config.supervision.load_s = 1e6;
         config.supervision.blocked_s = 1e6;
         config
     }
@@ -266,6 +273,8 @@ impl GuardConfig {
                 0.0,
                 self.supervision.voltage_s,
             ),
+            ("0 <= supervision.load", 0.0, self.supervision.load),
+            ("0 <= supervision.load_s", 0.0, self.supervision.load_s),
             ("0 <= supervision.blocked", 0.0, self.supervision.blocked),
             (
                 "0 <= supervision.blocked_s",

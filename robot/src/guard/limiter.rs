@@ -41,6 +41,8 @@ pub(super) struct Limiter {
     tool: Option<ToolLimit>,
     command: Vec<f64>,
     velocity: Vec<f64>,
+    /// Where the command puts the tool.
+    tool_at: Vector3<f64>,
     shaped: Shaped,
 }
 
@@ -52,6 +54,7 @@ impl Limiter {
             tool,
             command: zeros.clone(),
             velocity: zeros,
+            tool_at: Vector3::zeros(),
             shaped: Shaped::default(),
         }
     }
@@ -60,6 +63,13 @@ impl Limiter {
     pub fn restart(&mut self, command: &[f64]) {
         self.command.copy_from_slice(command);
         self.velocity.fill(0.0);
+        self.find_tool();
+    }
+
+    fn find_tool(&mut self) {
+        if let Some(tool) = &self.tool {
+            self.tool_at = tool.position(&self.command);
+        }
     }
 
     pub fn joints(&self) -> &[JointLimit] {
@@ -120,6 +130,7 @@ impl Limiter {
             self.command[i] = (self.command[i] + v * dt).clamp(low, high);
             self.velocity[i] = v;
         }
+        self.find_tool();
     }
 
     /// Where joint `i` may go: the limits, and, where it starts outside, the way back.
@@ -177,7 +188,7 @@ impl Limiter {
     fn slow_the_tool(&mut self, wish: &mut [f64], dt: f64) {
         let Some(tool) = &self.tool else { return };
         let next = self.after(wish, dt);
-        let speed = (tool.position(&next) - tool.position(&self.command)).norm() / dt;
+        let speed = (tool.position(&next) - self.tool_at).norm() / dt;
         if speed > tool.workspace.speed {
             let share = tool.workspace.speed / speed;
             for (i, wish) in wish.iter_mut().enumerate().take(tool.chain.links.len()) {
@@ -191,8 +202,17 @@ impl Limiter {
     fn stay_in_the_box(&mut self, wish: &mut [f64], dt: f64, share: f64) {
         let Some(tool) = &self.tool else { return };
         let links = tool.chain.links.len();
-        let position = tool.position(&self.command);
+        let position = self.tool_at;
         let time = dt + 0.5 * self.braking_time(wish);
+        // Far from every wall there is nothing to do: the tool's speed is limited already.
+        let reach = tool.workspace.speed * time + 2.0 * BETWEEN_POINTS;
+        if tool
+            .outside(&position)
+            .iter()
+            .all(|outside| -outside > reach)
+        {
+            return;
+        }
         let jacobian = tool.chain.jacobian(&self.command[..links]);
         for axis in 0..3 {
             for (sign, room) in [
@@ -245,7 +265,7 @@ impl Limiter {
             }
         }
         let Some(tool) = &self.tool else { return true };
-        let here = tool.position(&self.command);
+        let here = self.tool_at;
         let top = tool.workspace.speed * (1.0 + 1e-6);
         let arrive = tool.position(&next);
         if !tool.permits(&here, &arrive) || (arrive - here).norm() > top * dt {

@@ -108,6 +108,14 @@ pub enum Reason {
         /// Voltage.
         volt: f64,
     },
+    /// A joint carries too much.
+    #[error("joint {joint} carries {:.0} % of its torque; relieve it, then arm again", .load * 100.0)]
+    Overload {
+        /// Joint name.
+        joint: String,
+        /// Share of the torque.
+        load: f64,
+    },
     /// A joint does not follow.
     #[error("joint {joint} is {gap:.2} rad from its command; clear what blocks it, then arm again")]
     Blocked {

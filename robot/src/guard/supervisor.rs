@@ -1,10 +1,13 @@
-//! Looks at what the arm measures about itself: temperature, supply, joints that do not follow.
+//! Looks at what the arm measures about itself: temperature, supply, load, joints that do not follow.
 
 use std::time::Duration;
 
 use crate::arm::{ArmSpec, ArmState, JointKind};
 use crate::guard::config::Supervision;
 use crate::guard::report::Reason;
+
+/// A joint that moves this far is not blocked, rad.
+const MOVES: f64 = 0.05;
 
 /// What a measurement asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,28 +18,50 @@ pub(super) enum Verdict {
     TorqueOff(Reason),
 }
 
+/// Something that may be so for a while, but not for long.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lasting {
+    since: Option<Duration>,
+}
+
+impl Lasting {
+    /// Whether it has been happening for `seconds`.
+    fn lasts(&mut self, now: Duration, happening: bool, seconds: f64) -> bool {
+        if !happening {
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        now.saturating_sub(since).as_secs_f64() >= seconds
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Supervisor {
     config: Supervision,
-    voltage_since: Option<Duration>,
-    blocked_since: Option<Duration>,
+    supply: Lasting,
+    load: Lasting,
+    blocked: Lasting,
+    /// The joint that seems blocked, and where it was when it began to.
+    stuck: Option<(usize, f64)>,
 }
 
 impl Supervisor {
     pub fn new(config: Supervision) -> Self {
         Self {
             config,
-            voltage_since: None,
-            blocked_since: None,
+            supply: Lasting::default(),
+            load: Lasting::default(),
+            blocked: Lasting::default(),
+            stuck: None,
         }
     }
 
     pub fn restart(&mut self) {
-        self.voltage_since = None;
-        self.blocked_since = None;
+        *self = Self::new(self.config);
     }
 
-    /// `command`: what the arm was last sent, or what it measures where nothing was sent.
+    /// `command`: what the arm was last sent, or what it measures where nothing was sent. A NaN counts as not measured.
     pub fn look(
         &mut self,
         now: Duration,
@@ -44,71 +69,168 @@ impl Supervisor {
         state: &ArmState,
         command: &[f64],
     ) -> Verdict {
-        let name = |i: usize| {
+        let joint = |i: usize| {
             spec.joints
                 .get(i)
                 .map_or(String::new(), |joint| joint.name.clone())
         };
-        let hottest = state
-            .temperatures
-            .iter()
-            .copied()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(&b.1));
-        if let Some((joint, celsius)) = hottest
-            && celsius >= self.config.hot
+        let config = self.config;
+        let hottest = extreme(&state.temperatures);
+        if let Some((i, celsius)) = hottest
+            && celsius >= config.hot
         {
             let reason = Reason::Hot {
-                joint: name(joint),
+                joint: joint(i),
                 celsius,
             };
-            return if celsius >= self.config.too_hot {
+            return if celsius >= config.too_hot {
                 Verdict::TorqueOff(reason)
             } else {
                 Verdict::Hold(reason)
             };
         }
-        let range = self.config.min_voltage..=self.config.max_voltage;
-        let bad_supply = state.voltages.iter().position(|volt| !range.contains(volt));
-        if let Some(joint) = bad_supply {
-            let since = *self.voltage_since.get_or_insert(now);
-            if (now.saturating_sub(since)).as_secs_f64() >= self.config.voltage_s {
-                let volt = state.voltages[joint];
-                return Verdict::Hold(Reason::Voltage {
-                    joint: name(joint),
-                    volt,
-                });
-            }
-        } else {
-            self.voltage_since = None;
-        }
-        let gaps = state
-            .positions
+        let range = config.min_voltage..=config.max_voltage;
+        let supply = state
+            .voltages
             .iter()
-            .zip(command)
-            .map(|(q, c)| (q - c).abs());
-        // A gripper that holds something is meant to stay away from its command.
-        let blocked = gaps
-            .zip(&spec.joints)
-            .enumerate()
-            .find(|(_, (gap, joint))| {
-                joint.kind == JointKind::Revolute && *gap > self.config.blocked
+            .position(|volt| !volt.is_nan() && !range.contains(volt));
+        if self.supply.lasts(now, supply.is_some(), config.voltage_s)
+            && let Some(i) = supply
+        {
+            let volt = state.voltages[i];
+            return Verdict::Hold(Reason::Voltage {
+                joint: joint(i),
+                volt,
             });
-        if let Some((joint, (gap, _))) = blocked {
-            let since = *self.blocked_since.get_or_insert(now);
-            if (now.saturating_sub(since)).as_secs_f64() >= self.config.blocked_s {
-                return Verdict::Hold(Reason::Blocked {
-                    joint: name(joint),
-                    gap,
-                });
-            }
-        } else {
-            self.blocked_since = None;
         }
-        if hottest.is_some_and(|(_, celsius)| celsius >= self.config.warm) {
+        // A gripper that holds something is meant to press, and to stay away from its command.
+        let hinge = |i: usize| {
+            spec.joints
+                .get(i)
+                .is_some_and(|joint| joint.kind == JointKind::Revolute)
+        };
+        let load = state
+            .loads
+            .iter()
+            .enumerate()
+            .find(|(i, load)| hinge(*i) && load.abs() > config.load)
+            .map(|(i, load)| (i, load.abs()));
+        if self.load.lasts(now, load.is_some(), config.load_s)
+            && let Some((i, load)) = load
+        {
+            return Verdict::Hold(Reason::Overload {
+                joint: joint(i),
+                load,
+            });
+        }
+        if let Some(i) = self.find_stuck(state, command, hinge)
+            && self.blocked.lasts(now, true, config.blocked_s)
+        {
+            let gap = (state.positions[i] - command[i]).abs();
+            return Verdict::Hold(Reason::Blocked {
+                joint: joint(i),
+                gap,
+            });
+        }
+        if hottest.is_some_and(|(_, celsius)| celsius >= config.warm) {
             Verdict::Warm
         } else {
             Verdict::Fine
+        }
+    }
+
+    /// The joint that is far from its command and has not moved since it first was.
+    fn find_stuck(
+        &mut self,
+        state: &ArmState,
+        command: &[f64],
+        hinge: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let pairs = state.positions.iter().zip(command).enumerate();
+        let far = |(i, (q, c)): &(usize, (&f64, &f64))| {
+            hinge(*i) && (*q - *c).abs() > self.config.blocked
+        };
+        let found = pairs.into_iter().find(far).map(|(i, (q, _))| (i, *q));
+        let same = match (found, self.stuck) {
+            (Some((i, q)), Some((j, began))) => i == j && (q - began).abs() < MOVES,
+            _ => false,
+        };
+        if !same {
+            self.stuck = found;
+            self.blocked = Lasting::default();
+        }
+        found.map(|(i, _)| i)
+    }
+}
+
+/// The largest value and where it is.
+fn extreme(values: &[f64]) -> Option<(usize, f64)> {
+    let measured = values
+        .iter()
+        .copied()
+        .enumerate()
+        .filter(|(_, v)| !v.is_nan());
+    measured.max_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::so101;
+
+    fn look(supervisor: &mut Supervisor, ms: u64, state: &ArmState, command: &[f64]) -> Verdict {
+        supervisor.look(Duration::from_millis(ms), &so101::spec(), state, command)
+    }
+
+    #[test]
+    fn a_hot_motor_is_seen_beside_one_that_was_not_measured() {
+        let mut temperatures = vec![f64::NAN; 6];
+        temperatures[2] = 65.0;
+        let state = ArmState {
+            temperatures,
+            voltages: vec![f64::NAN; 6],
+            ..ArmState::default()
+        };
+        let verdict = look(&mut Supervisor::new(Supervision::default()), 0, &state, &[]);
+        let reason = Reason::Hot {
+            joint: "elbow_flex".into(),
+            celsius: 65.0,
+        };
+        assert_eq!(verdict, Verdict::Hold(reason));
+    }
+
+    #[test]
+    fn a_load_that_lasts_holds_except_on_the_gripper() {
+        for (joint, held) in [(1, true), (5, false)] {
+            let mut supervisor = Supervisor::new(Supervision::default());
+            let mut loads = vec![0.1; 6];
+            loads[joint] = -1.0;
+            let state = ArmState {
+                loads,
+                ..ArmState::default()
+            };
+            let verdicts: Vec<_> = (0..200)
+                .map(|k| look(&mut supervisor, 10 * k, &state, &[]))
+                .collect();
+            assert_eq!(verdicts[0], Verdict::Fine);
+            assert_eq!(
+                matches!(verdicts[199], Verdict::Hold(Reason::Overload { .. })),
+                held
+            );
+        }
+    }
+
+    #[test]
+    fn a_joint_that_lags_while_it_moves_is_not_blocked() {
+        let mut supervisor = Supervisor::new(Supervision::default());
+        for k in 0..400 {
+            let q = 0.01 * k as f64;
+            let state = ArmState {
+                positions: vec![q; 5],
+                ..ArmState::default()
+            };
+            let verdict = look(&mut supervisor, 10 * k, &state, &[q + 0.2; 5]);
+            assert_eq!(verdict, Verdict::Fine);
         }
     }
 }
