@@ -97,6 +97,34 @@ fn the_burn_network_gives_the_reference_activations() {
     });
 }
 
+#[cfg(feature = "gpu")]
+#[test]
+#[allow(clippy::print_stderr)]
+fn a_graphics_adapter_gives_what_the_processor_gives() {
+    let device = match DeviceChoice::Wgpu.burn_device() {
+        Ok(device) => device,
+        Err(error) => {
+            eprintln!("skipped: no adapter ({error})");
+            return;
+        }
+    };
+    let (weights, file) = EfficientNetEncoder::load_weights(None).unwrap();
+    let preprocess = Preprocess {
+        size: 112,
+        fit: Fit::Stretch,
+    };
+    let tap = Tap::Block(10);
+    let pictures = [picture("chelsea-224.png")];
+    let on_gpu = EfficientNetEncoder::on_burn(&weights, &file, tap, preprocess, &device)
+        .encode(&pictures)
+        .unwrap();
+    let on_cpu = EfficientNetEncoder::on_cpu(&weights, &file, tap, preprocess, Kernels::detect())
+        .encode(&pictures)
+        .unwrap();
+    let difference = max_difference(on_gpu.as_slice(), on_cpu.as_slice());
+    assert!(difference < 1e-3, "{difference}");
+}
+
 #[test]
 fn the_stored_crops_normalize_to_the_reference_input() {
     for photo in PHOTOS {
