@@ -215,7 +215,12 @@ impl Station {
         let time = RealTime::start(world.clone(), world.timestep())?;
         let arm = FeetechArm::connect(&bus.path().display().to_string(), &calibration)?;
         let cameras = sim_cameras(config, &world)?;
-        let handle = spawn(Box::new(arm), guard_config(), config)?;
+        let handle = spawn(
+            Box::new(arm),
+            guard_config(),
+            config,
+            SystemClock::default(),
+        )?;
         Ok(Self {
             control: Loop::Thread(handle),
             cameras,
@@ -229,14 +234,16 @@ impl Station {
         let file = config.calibration.as_deref().ok_or_else(|| {
             Usage("a real arm needs its calibration: --calibration FILE.json, as LeRobot writes it (~/.cache/huggingface/lerobot/calibration)".into())
         })?;
+        // One clock for arm and cameras, so that ages can be compared.
+        let clock = SystemClock::default();
         let calibration = Calibration::load(file)?;
         let arm = FeetechArm::connect(&path.display().to_string(), &calibration)?;
         let cameras = config
             .cameras
             .iter()
-            .map(real_camera)
+            .map(|camera| real_camera(camera, clock))
             .collect::<anyhow::Result<_>>()?;
-        let handle = spawn(Box::new(arm), GuardConfig::so101(), config)?;
+        let handle = spawn(Box::new(arm), GuardConfig::so101(), config, clock)?;
         Ok(Self {
             control: Loop::Thread(handle),
             cameras,
@@ -278,9 +285,10 @@ fn spawn(
     arm: Box<dyn Arm>,
     guard: GuardConfig,
     config: &StationConfig,
+    clock: SystemClock,
 ) -> anyhow::Result<ControlHandle> {
     let guard = Guard::with_chain(arm, so101::chain(), guard)?;
-    let control = Control::new(guard, Box::new(SystemClock::default()), config.period())?;
+    let control = Control::new(guard, Box::new(clock), config.period())?;
     let handle = control.spawn(ControlThreadConfig::default())?;
     handle.enable()?;
     Ok(handle)
@@ -311,22 +319,23 @@ fn sim_cameras(config: &StationConfig, world: &World) -> anyhow::Result<Vec<Box<
                 Backend::Cpu,
                 Quality::Fast,
             )?)),
-            CameraSource::OpenCv(_) => real_camera(camera),
+            CameraSource::OpenCv(_) => real_camera(camera, SystemClock::default()),
         }
     };
     config.cameras.iter().map(open).collect()
 }
 
 #[cfg(feature = "opencv")]
-fn real_camera(camera: &CameraName) -> anyhow::Result<Box<dyn Camera>> {
+fn real_camera(camera: &CameraName, clock: SystemClock) -> anyhow::Result<Box<dyn Camera>> {
     match &camera.source {
         CameraSource::OpenCv(device) => {
+            use rapport::robot::CameraStream;
             use rapport::robot::opencv_camera::{
                 OpencvCamera, OpencvConfig, OpencvSource, Rotation,
             };
             let index_or_path = device
                 .parse()
-                .map_or_else(|_| OpencvSource::Path(device.clone()), OpencvSource::Index);
+                .map_or_else(|_| OpencvSource::Path(device.into()), OpencvSource::Index);
             let config = OpencvConfig {
                 index_or_path,
                 width: None,
@@ -335,10 +344,11 @@ fn real_camera(camera: &CameraName) -> anyhow::Result<Box<dyn Camera>> {
                 fourcc: None,
                 rotation: Rotation::None,
             };
-            Ok(Box::new(OpencvCamera::open(
-                &camera.name,
-                &config,
-                SystemClock::default(),
+            let camera = OpencvCamera::open(&camera.name, &config, clock)?;
+            // `capture` of the camera itself waits for the shutter; the stream has the newest picture at once.
+            Ok(Box::new(CameraStream::start(
+                Box::new(camera),
+                Duration::from_millis(500),
             )?))
         }
         CameraSource::Sim(..) => Err(Usage(format!(
@@ -350,7 +360,7 @@ fn real_camera(camera: &CameraName) -> anyhow::Result<Box<dyn Camera>> {
 }
 
 #[cfg(not(feature = "opencv"))]
-fn real_camera(camera: &CameraName) -> anyhow::Result<Box<dyn Camera>> {
+fn real_camera(camera: &CameraName, _clock: SystemClock) -> anyhow::Result<Box<dyn Camera>> {
     Err(Usage(format!(
         "camera {}: this build has no live cameras; build with `--features opencv`",
         camera.name
