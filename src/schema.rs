@@ -41,10 +41,7 @@ pub fn features(spec: &ArmSpec, task: &dyn Task, referee: Referee) -> Vec<Featur
         features.push(Feature::named(CONTROL, mapper.names()));
     }
     if referee == Referee::Present {
-        features.push(Feature::named(
-            ENVIRONMENT,
-            task.features().iter().map(|f| f.name),
-        ));
+        features.push(Feature::named(ENVIRONMENT, task.features().iter().copied()));
         features.push(Feature::new(REWARD, 1));
         features.push(Feature::new(SUCCESS, 1).stored_as(Dtype::Bool));
         features.push(Feature::new(PROGRESS, 1));

@@ -133,4 +133,10 @@ pub trait Arm: Send {
 
     /// Reads the torque switches back, `[dof]`.
     fn torque_enabled(&mut self) -> Result<Vec<bool>, ArmError>;
+
+    /// Whether the world of this arm can be put back to an earlier moment. Only a simulated one can, and only then does a
+    /// guard let itself be put back with it.
+    fn rewinds(&self) -> bool {
+        false
+    }
 }

@@ -11,6 +11,7 @@ mod config;
 mod follow;
 mod limiter;
 mod measure;
+mod memory;
 mod report;
 mod state;
 mod stop;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use config::{
     GuardConfig, JointLimit, JointLimits, SoftStart, Supervision, Watchdog, Workspace,
 };
+pub use memory::GuardMemory;
 pub use report::{GuardError, GuardReport, Reason};
 pub use state::{GuardEvent, GuardState, transition};
 

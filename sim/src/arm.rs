@@ -64,6 +64,10 @@ impl Arm for SimArm {
     fn torque_enabled(&mut self) -> Result<Vec<bool>, ArmError> {
         Ok(self.world.servos_enabled())
     }
+
+    fn rewinds(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

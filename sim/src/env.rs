@@ -1,6 +1,7 @@
 //! The [`Env`]: a task in a world, one policy step at a time.
 
 mod config;
+mod environment;
 #[cfg(test)]
 mod tests;
 
@@ -12,13 +13,15 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::ActionMapper;
 use rapport_robot::guard::{Guard, GuardState};
-use rapport_robot::{Camera as _, Clock as _, so101};
+use rapport_robot::{Clock as _, so101};
 
 pub use config::{EnvConfig, EnvError, guard_config};
 
 use crate::arm::SimArm;
 use crate::camera::SimCamera;
 use crate::clock::{Pace, SimClock};
+use crate::environment::Description;
+use crate::render::Eyes;
 use crate::scene::Scene;
 use crate::tasks::{self, Task};
 use crate::world::{Reading, World, WorldError};
@@ -32,18 +35,12 @@ pub struct Observation {
     pub tool: [f64; 3],
     /// The true state of the objects, `[n]`, see [`Task::features`].
     pub environment: Vec<f64>,
-    scaled: Vec<f32>,
 }
 
 impl Observation {
-    /// Joints, tool and environment in one vector, each component about `-1..=1`, `[9 + n]`. Names: [`Env::names`].
-    pub fn to_vec(&self) -> Vec<f32> {
-        self.scaled.clone()
-    }
-
-    /// The same without a copy.
-    pub fn scaled(&self) -> &[f32] {
-        &self.scaled
+    /// Joints, tool and environment in one vector, `[9 + n]`. Names: [`Env::names`].
+    pub fn to_vec(&self) -> Vec<f64> {
+        [&self.joints, &self.tool[..], &self.environment].concat()
     }
 }
 
@@ -65,21 +62,20 @@ pub struct Step {
     pub truncated: bool,
 }
 
-/// Middle and half range of the tool's position, m.
-const TOOL_MIDDLE: [f64; 3] = [0.22, 0.0, 0.08];
-const TOOL_SCALE: [f64; 3] = [0.08, 0.15, 0.08];
-
 /// A task in its own world.
 pub struct Env {
     task: Arc<dyn Task>,
+    description: Description,
     config: EnvConfig,
     world: World,
     mapper: ActionMapper,
     guard: Guard,
     clock: SimClock,
-    cameras: Vec<SimCamera>,
+    eyes: Eyes,
     goal: Vec<f64>,
     step: usize,
+    /// The newest observation as one vector.
+    latest: Vec<f64>,
 }
 
 impl std::fmt::Debug for Env {
@@ -133,16 +129,24 @@ impl Env {
             config.guard.clone(),
         )?;
         let clock = SimClock::new(world.clone(), Pace::Free);
+        let eyes = Eyes::new(
+            world.scene().model().clone(),
+            config.renderer,
+            config.quality,
+        );
+        let description = environment::describe(&*task, &world, &mapper, &config);
         Ok(Self {
             task,
+            description,
             config,
             world,
             mapper,
             guard,
             clock,
-            cameras: Vec::new(),
+            eyes,
             goal: Vec::new(),
             step: 0,
+            latest: Vec::new(),
         })
     }
 
@@ -166,22 +170,19 @@ impl Env {
         self.mapper.action_len()
     }
 
-    /// Length of a scaled observation.
+    /// Length of an observation.
     pub fn observation_len(&self) -> usize {
-        self.world.spec().dof() + 3 + self.task.features().len()
+        self.description.observation_len()
     }
 
-    /// Names of the components of a scaled observation.
+    /// Names of the components of an observation.
     pub fn names(&self) -> Vec<String> {
-        let joints = self.world.spec().joints.iter().map(|j| j.name.clone());
-        let tool = ["tool_x", "tool_y", "tool_z"].map(String::from);
-        let features = self.task.features().iter().map(|f| f.name.to_string());
-        joints.chain(tool).chain(features).collect()
+        self.description.observation.clone()
     }
 
     /// Policy steps of an episode.
     pub fn max_steps(&self) -> usize {
-        self.config.max_steps.unwrap_or(self.task.max_steps())
+        self.description.max_steps
     }
 
     /// Starts an episode. The same seed gives the same episode.
@@ -223,7 +224,14 @@ impl Env {
         self.guard.measure(self.clock.now());
         self.mapper.reset();
         self.step = 0;
-        Ok(self.observe(&self.world.reading()?))
+        Ok(self.look(&self.world.reading()?))
+    }
+
+    /// Observes, and keeps what was observed.
+    fn look(&mut self, reading: &Reading) -> Observation {
+        let observation = self.observe(reading);
+        self.latest = observation.to_vec();
+        observation
     }
 
     /// Takes one action, components in `-1..=1`.
@@ -261,7 +269,7 @@ impl Env {
         self.goal = goal;
         self.step += 1;
         Ok(Step {
-            observation: self.observe(&reading),
+            observation: self.look(&reading),
             reward: self.task.reward(&reading),
             progress: self.task.progress(&reading),
             success: self.task.success(&reading),
@@ -270,19 +278,13 @@ impl Env {
         })
     }
 
-    /// What a camera sees now, one of [`CAMERAS`](crate::scene::CAMERAS).
+    /// What a camera sees now, one of [`CAMERAS`](crate::scene::CAMERAS), in a picture of the configured size.
     ///
     /// Errors: [`EnvError::Render`] for a camera that does not exist or a renderer that is not there.
     pub fn render(&mut self, camera: &str) -> Result<RgbImage, EnvError> {
-        let known = self.cameras.iter().position(|open| open.name() == camera);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                self.cameras.push(self.open_camera(camera)?);
-                self.cameras.len() - 1
-            }
-        };
-        Ok(self.cameras[index].capture()?.image)
+        let mut image = RgbImage::new(self.config.image_width, self.config.image_height);
+        self.eyes.render(&self.world, camera, &mut image)?;
+        Ok(image)
     }
 
     /// A camera of this world, with the size and quality of the configuration.
@@ -307,31 +309,10 @@ impl Env {
 
     /// The observation that belongs to a reading.
     pub fn observe(&self, reading: &Reading) -> Observation {
-        let joints = reading.arm.positions.clone();
-        let tool: [f64; 3] = reading.tool().into();
-        let environment = self.task.environment_state(reading);
-        let mut scaled = Vec::with_capacity(self.observation_len());
-        let mut push = |value: f64, middle: f64, scale: f64| {
-            scaled.push(((value - middle) / scale) as f32);
-        };
-        for (q, joint) in joints.iter().zip(&self.world.spec().joints) {
-            push(
-                *q,
-                0.5 * (joint.min + joint.max),
-                0.5 * (joint.max - joint.min),
-            );
-        }
-        for i in 0..3 {
-            push(tool[i], TOOL_MIDDLE[i], TOOL_SCALE[i]);
-        }
-        for (value, feature) in environment.iter().zip(self.task.features()) {
-            push(*value, feature.middle, feature.scale);
-        }
         Observation {
-            joints,
-            tool,
-            environment,
-            scaled,
+            joints: reading.arm.positions.clone(),
+            tool: reading.tool().into(),
+            environment: self.task.environment_state(reading),
         }
     }
 }

@@ -2,13 +2,16 @@
 
 pub mod arm;
 pub mod arm_mjcf;
+pub mod assets;
 pub mod camera;
 pub mod clock;
 pub mod env;
+pub mod environment;
 pub mod render;
 pub mod scene;
 pub mod script;
 pub mod servo_bus;
+pub mod simulation;
 pub mod tasks;
 pub mod vec_env;
 pub mod world;
@@ -17,8 +20,10 @@ pub use arm::SimArm;
 pub use camera::SimCamera;
 pub use clock::{Pace, RealTime, SimClock};
 pub use env::{Env, EnvConfig, EnvError, Observation, Step};
+pub use environment::{Actions, Description, EnvState, Environment, Outcome};
 pub use scene::{Scene, SceneConfig, SceneError};
 pub use script::{Script, ScriptConfig, ScriptedTeleop};
+pub use simulation::Simulation;
 pub use tasks::{Task, UnknownTask};
 pub use vec_env::{Batch, VecEnv};
 pub use world::{ObjectState, Reading, ServoState, Snapshot, Torque, World, WorldError};

@@ -1,31 +1,27 @@
 //! Many environments side by side.
 
+use std::num::NonZero;
+
 use image::RgbImage;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::env::{Env, EnvConfig, EnvError};
-use crate::scene::Scene;
-use crate::tasks;
+use crate::env::{EnvConfig, EnvError};
+use crate::environment::{self, Description, Environment, Outcome};
 use crate::world::WorldError;
 
-/// What a step of all environments led to. Row `i` belongs to environment `i`.
+/// What a step of all environments led to. Row `i` belongs to environment `i`. Steps write into it in place: make one and
+/// keep it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Scaled observations to act on next, `[n, observation_len]`: of the new episode where one ended.
-    pub observations: Vec<f32>,
-    /// Scaled observations that the actions led to, `[n, observation_len]`: of the old episode where one ended.
-    pub next_observations: Vec<f32>,
-    /// Ground-truth rewards, `[n]`.
-    pub rewards: Vec<f64>,
-    /// Whether the task is done, `[n]`.
-    pub successes: Vec<bool>,
-    /// Whether nothing can follow, `[n]`.
-    pub terminated: Vec<bool>,
-    /// Whether the episode's time is over, `[n]`.
-    pub truncated: Vec<bool>,
+    /// Observations to act on next, SI units, `[n, observation_len]`: of the new episode where one ended.
+    pub observations: Vec<f64>,
+    /// Observations that the actions led to, `[n, observation_len]`: of the old episode where one ended.
+    pub next_observations: Vec<f64>,
+    /// What the steps led to, `[n]`.
+    pub outcomes: Vec<Outcome>,
     /// Whether the simulation came apart, `[n]`. Such a row holds no result: the environment was reset, and the step, whose
     /// `next_observations` repeat the new episode's first, must not be used.
     pub diverged: Vec<bool>,
@@ -34,28 +30,18 @@ pub struct Batch {
 impl Batch {
     /// Whether an episode of environment `i` ended with this step, in whatever way.
     pub fn ended(&self, i: usize) -> bool {
-        self.terminated[i] || self.truncated[i] || self.diverged[i]
+        self.outcomes[i].terminated || self.outcomes[i].truncated || self.diverged[i]
     }
 }
 
 /// One environment and where its episodes come from.
 struct Lane {
-    env: Env,
+    env: Box<dyn Environment>,
     seeds: ChaCha8Rng,
+    picture: RgbImage,
 }
 
-/// What one lane returns.
-struct Outcome {
-    observation: Vec<f32>,
-    next_observation: Vec<f32>,
-    reward: f64,
-    success: bool,
-    terminated: bool,
-    truncated: bool,
-    diverged: bool,
-}
-
-/// Environments of one task over one shared model, stepped by a pool of threads. Each begins a new episode by itself when
+/// Environments of one kind over one shared model, stepped by a pool of threads. Each begins a new episode by itself when
 /// one ends. The results do not depend on the number of threads, bit for bit.
 pub struct VecEnv {
     lanes: Vec<Lane>,
@@ -72,26 +58,37 @@ impl std::fmt::Debug for VecEnv {
 }
 
 impl VecEnv {
-    /// `count` environments of a task on `threads` threads; 0 threads: as many as the machine has. Call
+    /// `count` environments called `name` on `threads` threads; 0 threads: as many as the machine has. Call
     /// [`VecEnv::reset`] before the first step.
     ///
-    /// Errors: as [`Env::new`]; [`EnvError::Config`] for no environments, or when the system gives no threads.
+    /// Errors: as [`environment::make`]; [`EnvError::Config`] for no environments, or when the system gives no threads.
     pub fn new(
-        task: &str,
+        name: &str,
         config: &EnvConfig,
         count: usize,
         threads: usize,
     ) -> Result<Self, EnvError> {
-        if count == 0 {
+        let maker = environment::Maker::new(name, config)?;
+        Self::from_maker(&maker, count, threads)
+    }
+
+    /// As [`VecEnv::new`], from a maker that has compiled the model already.
+    ///
+    /// Errors: as [`VecEnv::new`].
+    pub fn from_maker(
+        maker: &environment::Maker,
+        count: usize,
+        threads: usize,
+    ) -> Result<Self, EnvError> {
+        let Some(count) = NonZero::new(count) else {
             return Err(EnvError::Config("count must be above 0".into()));
-        }
-        let task = tasks::by_name(task)?;
-        let scene = Scene::new(task.scene())?;
-        let lanes = (0..count)
+        };
+        let lanes = (0..count.get())
             .map(|_| {
                 Ok(Lane {
-                    env: Env::with_scene(task.clone(), scene.clone(), config.clone())?,
+                    env: maker.make()?,
                     seeds: ChaCha8Rng::seed_from_u64(0),
+                    picture: RgbImage::new(0, 0),
                 })
             })
             .collect::<Result<Vec<_>, EnvError>>()?;
@@ -109,128 +106,158 @@ impl VecEnv {
         self.lanes.len()
     }
 
-    /// Length of one action.
-    pub fn action_len(&self) -> usize {
-        self.lanes[0].env.action_len()
+    /// What the environments are.
+    pub fn description(&self) -> &Description {
+        self.lanes[0].env.description()
     }
 
-    /// Length of one scaled observation.
+    /// Length of one action.
+    pub fn action_len(&self) -> usize {
+        self.description().action_len()
+    }
+
+    /// Length of one observation.
     pub fn observation_len(&self) -> usize {
-        self.lanes[0].env.observation_len()
+        self.description().observation_len()
     }
 
     /// One environment.
-    pub fn env(&self, i: usize) -> Option<&Env> {
-        self.lanes.get(i).map(|lane| &lane.env)
+    pub fn env(&self, i: usize) -> Option<&dyn Environment> {
+        self.lanes.get(i).map(|lane| &*lane.env)
     }
 
-    /// Begins an episode everywhere; returns the scaled observations, `[n, observation_len]`. Environment `i` draws the
+    /// One environment, to save it, to put it back to a saved state, or to change it.
+    pub fn env_mut(&mut self, i: usize) -> Option<&mut Box<dyn Environment>> {
+        self.lanes.get_mut(i).map(|lane| &mut lane.env)
+    }
+
+    /// A batch with room for the results of a step.
+    pub fn batch(&self) -> Batch {
+        let (n, width) = (self.len(), self.observation_len());
+        Batch {
+            observations: vec![0.0; n * width],
+            next_observations: vec![0.0; n * width],
+            outcomes: vec![Outcome::default(); n],
+            diverged: vec![false; n],
+        }
+    }
+
+    /// Begins an episode everywhere; returns a batch whose `observations` are the first ones. Environment `i` draws the
     /// seeds of this and all later episodes from stream `i` of `seed`.
     ///
     /// Errors: [`EnvError::World`].
-    pub fn reset(&mut self, seed: u64) -> Result<Vec<f32>, EnvError> {
-        let lanes = &mut self.lanes;
-        let rows: Vec<Vec<f32>> = self.pool.install(|| {
-            lanes
-                .par_iter_mut()
-                .enumerate()
-                .map(|(i, lane)| {
-                    lane.seeds = ChaCha8Rng::seed_from_u64(seed);
-                    lane.seeds.set_stream(i as u64);
-                    lane.begin()
-                })
-                .collect::<Result<_, EnvError>>()
-        })?;
-        Ok(rows.concat())
-    }
-
-    /// Takes one action everywhere, `[n, action_len]`, components in `-1..=1`.
-    ///
-    /// Errors: [`EnvError::Action`] for actions that do not fit. A simulation that comes apart is reported in
-    /// [`Batch::diverged`] and does not disturb the others.
-    pub fn step(&mut self, actions: &[f32]) -> Result<Batch, EnvError> {
-        let action_len = self.action_len();
-        if actions.len() != self.len() * action_len {
-            return Err(EnvError::Config(format!(
-                "{} environments need {} x {action_len} action components, there are {}",
-                self.len(),
-                self.len(),
-                actions.len()
-            )));
-        }
-        let lanes = &mut self.lanes;
-        let outcomes: Vec<Outcome> = self.pool.install(|| {
-            lanes
-                .par_iter_mut()
-                .zip(actions.par_chunks(action_len))
-                .map(|(lane, action)| lane.step(action))
-                .collect::<Result<_, EnvError>>()
-        })?;
-        let mut batch = Batch::default();
-        for outcome in outcomes {
-            batch.observations.extend(outcome.observation);
-            batch.next_observations.extend(outcome.next_observation);
-            batch.rewards.push(outcome.reward);
-            batch.successes.push(outcome.success);
-            batch.terminated.push(outcome.terminated);
-            batch.truncated.push(outcome.truncated);
-            batch.diverged.push(outcome.diverged);
-        }
-        Ok(batch)
-    }
-
-    /// What the cameras of this name see now, one picture per environment.
-    ///
-    /// Errors: as [`Env::render`].
-    pub fn render(&mut self, camera: &str) -> Result<Vec<RgbImage>, EnvError> {
+    pub fn reset(&mut self, seed: u64) -> Result<Batch, EnvError> {
+        let mut batch = self.batch();
+        let width = self.observation_len();
         let lanes = &mut self.lanes;
         self.pool.install(|| {
             lanes
                 .par_iter_mut()
-                .map(|lane| lane.env.render(camera))
-                .collect()
+                .zip(batch.observations.par_chunks_mut(width))
+                .enumerate()
+                .try_for_each(|(i, (lane, row))| {
+                    lane.seeds = ChaCha8Rng::seed_from_u64(seed);
+                    lane.seeds.set_stream(i as u64);
+                    lane.begin(row)
+                })
+        })?;
+        batch.next_observations.copy_from_slice(&batch.observations);
+        Ok(batch)
+    }
+
+    /// Takes one action everywhere, `[n, action_len]`, and writes what came of it into `batch`.
+    ///
+    /// Errors: [`EnvError::Action`] for actions that do not fit, [`EnvError::Config`] for the wrong number of them or for a
+    /// batch of another size. A simulation that comes apart is reported in [`Batch::diverged`] and does not disturb the
+    /// others.
+    pub fn step(&mut self, actions: &[f64], batch: &mut Batch) -> Result<(), EnvError> {
+        let (n, action_len, width) = (self.len(), self.action_len(), self.observation_len());
+        if actions.len() != n * action_len {
+            return Err(EnvError::Config(format!(
+                "{n} environments need {n} x {action_len} action components, there are {}",
+                actions.len()
+            )));
+        }
+        if batch.outcomes.len() != n || batch.observations.len() != n * width {
+            return Err(EnvError::Config(
+                "the batch is of other environments".into(),
+            ));
+        }
+        let lanes = &mut self.lanes;
+        self.pool.install(|| {
+            lanes
+                .par_iter_mut()
+                .zip(actions.par_chunks(action_len))
+                .zip(batch.observations.par_chunks_mut(width))
+                .zip(batch.next_observations.par_chunks_mut(width))
+                .zip(batch.outcomes.par_iter_mut())
+                .zip(batch.diverged.par_iter_mut())
+                .try_for_each(|(((((lane, action), now), next), outcome), diverged)| {
+                    match lane.env.step(action) {
+                        Ok(step) => {
+                            (*outcome, *diverged) = (step, false);
+                            lane.env.observe(next);
+                            if step.terminated || step.truncated {
+                                lane.begin(now)
+                            } else {
+                                now.copy_from_slice(next);
+                                Ok(())
+                            }
+                        }
+                        Err(EnvError::World(WorldError::Diverged { .. })) => {
+                            (*outcome, *diverged) = (Outcome::default(), true);
+                            lane.begin(now)?;
+                            next.copy_from_slice(now);
+                            Ok(())
+                        }
+                        Err(error) => Err(error),
+                    }
+                })
+        })
+    }
+
+    /// What the cameras of this name see now, `(width, height)` pixels each, 8-bit RGB, written into `out`,
+    /// `[n, height, width, 3]`.
+    ///
+    /// Errors: as [`Environment::render`]; [`EnvError::Config`] where `out` has another length.
+    pub fn render(
+        &mut self,
+        camera: &str,
+        (width, height): (u32, u32),
+        out: &mut [u8],
+    ) -> Result<(), EnvError> {
+        let size = 3 * width as usize * height as usize;
+        if size == 0 || out.len() != size * self.len() {
+            return Err(EnvError::Config(format!(
+                "{} pictures of {width} x {height} need {} bytes, there are {}",
+                self.len(),
+                size * self.len(),
+                out.len()
+            )));
+        }
+        let lanes = &mut self.lanes;
+        self.pool.install(|| {
+            lanes
+                .par_iter_mut()
+                .zip(out.par_chunks_mut(size))
+                .try_for_each(|(lane, row)| {
+                    if lane.picture.dimensions() != (width, height) {
+                        lane.picture = RgbImage::new(width, height);
+                    }
+                    lane.env.render(camera, &mut lane.picture)?;
+                    row.copy_from_slice(&lane.picture);
+                    Ok(())
+                })
         })
     }
 }
 
 impl Lane {
-    fn begin(&mut self) -> Result<Vec<f32>, EnvError> {
+    fn begin(&mut self, observation: &mut [f64]) -> Result<(), EnvError> {
         let seed = self.seeds.next_u64();
-        Ok(self.env.reset(seed)?.to_vec())
-    }
-
-    fn step(&mut self, action: &[f32]) -> Result<Outcome, EnvError> {
-        let step = match self.env.step(action) {
-            Ok(step) => step,
-            Err(EnvError::World(WorldError::Diverged { .. })) => {
-                let observation = self.begin()?;
-                return Ok(Outcome {
-                    next_observation: observation.clone(),
-                    observation,
-                    reward: 0.0,
-                    success: false,
-                    terminated: false,
-                    truncated: false,
-                    diverged: true,
-                });
-            }
-            Err(error) => return Err(error),
-        };
-        let next_observation = step.observation.to_vec();
-        let observation = if step.terminated || step.truncated {
-            self.begin()?
-        } else {
-            next_observation.clone()
-        };
-        Ok(Outcome {
-            observation,
-            next_observation,
-            reward: step.reward,
-            success: step.success,
-            terminated: step.terminated,
-            truncated: step.truncated,
-            diverged: false,
-        })
+        self.env.reset(seed)?;
+        self.env.observe(observation);
+        Ok(())
     }
 }
 
@@ -247,9 +274,9 @@ mod tests {
         }
     }
 
-    fn actions(n: usize, t: usize) -> Vec<f32> {
+    fn actions(n: usize, t: usize) -> Vec<f64> {
         (0..n * 2)
-            .map(|k| ((k * 7 + t * 3) as f32 * 0.37).sin())
+            .map(|k| ((k * 7 + t * 3) as f64 * 0.37).sin())
             .collect()
     }
 
@@ -257,14 +284,14 @@ mod tests {
     fn the_number_of_threads_changes_nothing() {
         let run = |threads: usize| {
             let mut envs = VecEnv::new("so101-push", &short(), 5, threads).unwrap();
-            let mut all = vec![envs.reset(9).unwrap()];
+            let mut batch = envs.reset(9).unwrap();
+            let mut all = vec![batch.clone()];
             for t in 0..16 {
-                let batch = envs.step(&actions(5, t)).unwrap();
-                all.push(batch.observations);
-                all.push(batch.next_observations);
-                all.push(batch.rewards.iter().map(|&r| r as f32).collect());
+                envs.step(&actions(5, t), &mut batch).unwrap();
+                all.push(batch.clone());
             }
-            let pictures = envs.render("front").unwrap();
+            let mut pictures = vec![0; 5 * 24 * 16 * 3];
+            envs.render("front", (24, 16), &mut pictures).unwrap();
             (all, pictures)
         };
         let one = run(1);
@@ -275,28 +302,31 @@ mod tests {
     #[test]
     fn a_lane_is_the_environment_it_would_be_alone() {
         let mut envs = VecEnv::new("so101-push", &short(), 3, 2).unwrap();
-        let first = envs.reset(4).unwrap();
+        let mut batch = envs.reset(4).unwrap();
         let mut seeds = ChaCha8Rng::seed_from_u64(4);
         seeds.set_stream(2);
-        let mut alone = Env::new("so101-push", short()).unwrap();
+        let mut alone = environment::make("so101-push", &short()).unwrap();
         let length = envs.observation_len();
-        let expected = alone.reset(seeds.next_u64()).unwrap();
-        assert_eq!(&first[2 * length..], expected.scaled());
-        let batch = envs.step(&actions(3, 0)).unwrap();
-        let step = alone.step(&actions(3, 0)[4..]).unwrap();
-        assert_eq!(&batch.observations[2 * length..], step.observation.scaled());
-        assert_eq!(batch.rewards[2], step.reward);
+        let mut expected = vec![0.0; length];
+        alone.reset(seeds.next_u64()).unwrap();
+        alone.observe(&mut expected);
+        assert_eq!(batch.observations[2 * length..], expected);
+        envs.step(&actions(3, 0), &mut batch).unwrap();
+        let outcome = alone.step(&actions(3, 0)[4..]).unwrap();
+        alone.observe(&mut expected);
+        assert_eq!(batch.observations[2 * length..], expected);
+        assert_eq!(batch.outcomes[2], outcome);
     }
 
     #[test]
     fn an_ended_episode_gives_its_last_observation_and_the_next_ones_first() {
         let mut envs = VecEnv::new("so101-push", &short(), 2, 1).unwrap();
-        envs.reset(0).unwrap();
+        let mut batch = envs.reset(0).unwrap();
         for t in 1..=15 {
-            let batch = envs.step(&actions(2, t)).unwrap();
+            envs.step(&actions(2, t), &mut batch).unwrap();
             for i in 0..2 {
                 assert_eq!(batch.ended(i), t % 7 == 0);
-                assert_eq!(batch.truncated[i], t % 7 == 0);
+                assert_eq!(batch.outcomes[i].truncated, t % 7 == 0);
             }
             assert_eq!(batch.observations == batch.next_observations, t % 7 != 0);
         }
@@ -305,21 +335,25 @@ mod tests {
     #[test]
     fn a_world_that_comes_apart_is_marked_and_replaced() {
         let mut envs = VecEnv::new("so101-push", &short(), 3, 2).unwrap();
-        envs.reset(0).unwrap();
-        envs.env(1).unwrap().world().shatter();
-        let batch = envs.step(&actions(3, 0)).unwrap();
+        let mut batch = envs.reset(0).unwrap();
+        let env = envs.env(1).and_then(Environment::as_arm).unwrap();
+        env.world().shatter();
+        envs.step(&actions(3, 0), &mut batch).unwrap();
         assert_eq!(batch.diverged, [false, true, false]);
         assert!(batch.ended(1));
         assert!(batch.observations.iter().all(|value| value.is_finite()));
-        let batch = envs.step(&actions(3, 1)).unwrap();
+        envs.step(&actions(3, 1), &mut batch).unwrap();
         assert_eq!(batch.diverged, [false; 3]);
     }
 
     #[test]
-    fn the_wrong_number_of_actions_is_refused() {
+    fn the_wrong_number_of_actions_or_bytes_is_refused() {
         let mut envs = VecEnv::new("so101-push", &short(), 2, 1).unwrap();
-        envs.reset(0).unwrap();
-        assert!(envs.step(&[0.0; 3]).is_err());
+        let mut batch = envs.reset(0).unwrap();
+        assert!(envs.step(&[0.0; 3], &mut batch).is_err());
+        assert!(envs.step(&[0.0; 4], &mut Batch::default()).is_err());
+        assert!(envs.render("front", (8, 8), &mut [0; 7]).is_err());
+        assert!(envs.render("front", (0, 8), &mut []).is_err());
         assert!(VecEnv::new("so101-push", &short(), 0, 1).is_err());
     }
 }

@@ -44,6 +44,7 @@ pub struct Snapshot {
     state: Box<[f64]>,
     goals: Vec<f64>,
     enabled: Vec<bool>,
+    steps: u64,
     signature: u64,
 }
 
@@ -115,7 +116,8 @@ impl World {
         self.step
     }
 
-    /// Simulated time since the world was made. It never goes back, not at a reset and not when a snapshot is restored.
+    /// Simulated time since the world was made. It does not go back at a reset nor when a snapshot is restored, only when
+    /// an environment is.
     pub fn now(&self) -> Duration {
         self.time(&self.lock())
     }
@@ -186,6 +188,7 @@ impl World {
             state: physics.data.state(FULL_STATE),
             goals: physics.goals.clone(),
             enabled: physics.enabled.clone(),
+            steps: physics.steps,
             signature: self.scene.model().signature(),
         }
     }
@@ -209,6 +212,15 @@ impl World {
         physics.enabled.clone_from(&snapshot.enabled);
         physics.poses_fresh = false;
         physics.diverged = None;
+        Ok(())
+    }
+
+    /// Goes back to a snapshot, and the clock with it: for whoever owns everything that looks at this world's clock.
+    ///
+    /// Errors: as [`World::restore`].
+    pub(crate) fn rewind(&self, snapshot: &Snapshot) -> Result<(), WorldError> {
+        self.restore(snapshot)?;
+        self.lock().steps = snapshot.steps;
         Ok(())
     }
 

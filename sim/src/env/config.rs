@@ -5,6 +5,7 @@ use rapport_robot::action::ActionError;
 use rapport_robot::guard::{GuardConfig, GuardError, GuardState, Workspace};
 use serde::{Deserialize, Serialize};
 
+use crate::assets::MissingAsset;
 use crate::render::{Backend, Quality, RenderError};
 use crate::scene::SceneError;
 use crate::tasks::UnknownTask;
@@ -97,6 +98,9 @@ pub enum EnvError {
     /// A camera failed.
     #[error(transparent)]
     Camera(#[from] CameraError),
+    /// A package of models or data is not there.
+    #[error(transparent)]
+    Asset(#[from] MissingAsset),
     /// A number of the configuration cannot be used.
     #[error("environment: {0}")]
     Config(String),

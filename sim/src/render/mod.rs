@@ -5,6 +5,7 @@
 //! own renderer on a screenless EGL context; on a machine without a GPU it is slower than the rasteriser.
 
 mod egl;
+mod eyes;
 mod footprint;
 mod frame;
 mod gl;
@@ -27,6 +28,7 @@ use mujoco_rs::wrappers::mj_model::{MjModel, MjtObjBase};
 use mujoco_rs::wrappers::mj_visualization::MjvScene;
 use serde::{Deserialize, Serialize};
 
+pub use eyes::Eyes;
 pub use gl::GlRenderer;
 pub use raster::CpuRenderer;
 

@@ -7,7 +7,7 @@ use nalgebra::{Vector2, Vector3};
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionSpace, ToolAxis, ToolDelta, ToolOrientation};
 
-use super::{Feature, Task, feature, joints_over, within};
+use super::{Task, joints_over, within};
 use crate::scene::{CubeConfig, SceneConfig};
 use crate::script::{LiftOperator, Operator};
 use crate::world::{Reading, World, WorldError};
@@ -128,17 +128,17 @@ impl Task for Lift {
         }
     }
 
-    fn features(&self) -> &'static [Feature] {
+    fn features(&self) -> &'static [&'static str] {
         const {
             &[
-                feature("cube_x", 0.22, 0.08),
-                feature("cube_y", 0.0, 0.1),
-                feature("cube_z", 0.045, 0.045),
-                feature("cube_sin_4yaw", 0.0, 1.0),
-                feature("cube_cos_4yaw", 0.0, 1.0),
-                feature("cube_from_tool_x", 0.0, 0.06),
-                feature("cube_from_tool_y", -0.015, 0.08),
-                feature("cube_from_tool_z", -0.03, 0.05),
+                "cube_x",
+                "cube_y",
+                "cube_z",
+                "cube_sin_4yaw",
+                "cube_cos_4yaw",
+                "cube_from_tool_x",
+                "cube_from_tool_y",
+                "cube_from_tool_z",
             ]
         }
     }

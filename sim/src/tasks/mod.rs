@@ -26,25 +26,6 @@ pub(crate) use push::cube_in_plane;
 pub use reach::Reach;
 pub(crate) use reach::ball;
 
-/// One component of a task's environment state.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Feature {
-    /// Name in datasets and plots.
-    pub name: &'static str,
-    /// Middle of its range, in its own unit.
-    pub middle: f64,
-    /// Half of its range: `(value - middle) / scale` is about `-1..=1`.
-    pub scale: f64,
-}
-
-const fn feature(name: &'static str, middle: f64, scale: f64) -> Feature {
-    Feature {
-        name,
-        middle,
-        scale,
-    }
-}
-
 /// A task. It keeps nothing itself: all that changes is in the world.
 pub trait Task: Send + Sync {
     /// Name on the command line and in datasets.
@@ -76,10 +57,10 @@ pub trait Task: Send + Sync {
     /// Errors: as [`Task::reset`].
     fn reset_independently(&self, world: &World, rng: &mut ChaCha8Rng) -> Result<(), WorldError>;
 
-    /// What the environment state consists of, `[n]`.
-    fn features(&self) -> &'static [Feature];
+    /// Names of the environment state's components, `[n]`.
+    fn features(&self) -> &'static [&'static str];
 
-    /// The true state of the objects, in the units of [`Task::features`], `[n]`. No camera can be asked for it.
+    /// The true state of the objects, in m, rad and their sines, `[n]`. No camera can be asked for it.
     fn environment_state(&self, reading: &Reading) -> Vec<f64>;
 
     /// The ground-truth reward of being in this state for one policy step. Dense and bounded.

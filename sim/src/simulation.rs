@@ -1,0 +1,129 @@
+//! [`Simulation`]: a compiled model with its state and cameras and nothing else. What the benchmarks and people's own models
+//! are made of; the SO-101's [`World`](crate::World) adds servos, objects and handles.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+use mujoco_rs::prelude::*;
+
+use crate::env::EnvError;
+use crate::render::{Backend, Eyes, Quality};
+use crate::world::WorldError;
+
+/// Everything that decides how a simulation goes on.
+const FULL_STATE: u32 = MjtState::mjSTATE_INTEGRATION as u32;
+
+/// A model and its state.
+pub struct Simulation {
+    model: Arc<MjModel>,
+    data: MjData<Arc<MjModel>>,
+    eyes: Eyes,
+}
+
+impl std::fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Simulation")
+            .field("time", &self.data.time())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Simulation {
+    /// A simulation of `model` in its first state.
+    ///
+    /// Errors: [`WorldError::Invalid`] when MuJoCo has no memory for it.
+    pub fn new(
+        model: Arc<MjModel>,
+        backend: Backend,
+        quality: Quality,
+    ) -> Result<Self, WorldError> {
+        let data = MjData::try_new(model.clone())
+            .map_err(|error| WorldError::Invalid(error.to_string()))?;
+        Ok(Self {
+            eyes: Eyes::new(model.clone(), backend, quality),
+            model,
+            data,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<MjModel> {
+        &self.model
+    }
+
+    /// The state.
+    pub fn data(&self) -> &MjData<Arc<MjModel>> {
+        &self.data
+    }
+
+    /// The state, to be changed.
+    pub fn data_mut(&mut self) -> &mut MjData<Arc<MjModel>> {
+        &mut self.data
+    }
+
+    /// Steps the physics `count` times.
+    ///
+    /// Errors: [`WorldError::Diverged`] when a number stopped being finite or MuJoCo says that the state is bad.
+    pub fn advance(&mut self, count: usize) -> Result<(), WorldError> {
+        for _ in 0..count {
+            self.data.step();
+        }
+        self.sound()
+    }
+
+    /// Whether the state makes sense.
+    ///
+    /// Errors: [`WorldError::Diverged`].
+    pub fn sound(&self) -> Result<(), WorldError> {
+        let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+        let what = if !finite(self.data.qpos()) {
+            "a position is not finite"
+        } else if !finite(self.data.qvel()) {
+            "a velocity is not finite"
+        } else if !finite(self.data.qacc()) {
+            "an acceleration is not finite"
+        } else {
+            return Ok(());
+        };
+        Err(WorldError::Diverged {
+            at_s: self.data.time(),
+            what: what.into(),
+        })
+    }
+
+    /// Everything that decides how it goes on.
+    pub fn save(&self) -> Box<[f64]> {
+        self.data.state(FULL_STATE)
+    }
+
+    /// Goes back to a saved state. Derived quantities (poses, sensors) belong to it only after the next
+    /// [`advance`](Self::advance) or MuJoCo's `forward`.
+    ///
+    /// Errors: [`WorldError::Invalid`] for a state of another model.
+    pub fn restore(&mut self, state: &[f64]) -> Result<(), WorldError> {
+        self.data
+            .set_state(state, FULL_STATE)
+            .map_err(|error| WorldError::Invalid(error.to_string()))
+    }
+
+    /// Names of the model's cameras.
+    pub fn cameras(&self) -> Vec<String> {
+        (0..self.model.ncam() as usize)
+            .map(|id| {
+                self.model
+                    .id_to_name(MjtObjBase::mjOBJ_CAMERA, id)
+                    .map_or_else(|| format!("camera{id}"), String::from)
+            })
+            .collect()
+    }
+
+    /// What camera number `camera` sees now; the size of `out` is the size of the picture.
+    ///
+    /// Errors: [`EnvError::Render`].
+    pub fn render(&mut self, camera: usize, out: &mut RgbImage) -> Result<(), EnvError> {
+        self.data.kinematics();
+        self.data.com_pos();
+        self.data.camlight();
+        Ok(self.eyes.render_data(&mut self.data, camera, out)?)
+    }
+}
