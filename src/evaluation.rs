@@ -90,10 +90,10 @@ pub fn independent_states(
     let (mut frames, mut truth) = (Vec::new(), Vec::new());
     for state in 0..states {
         practice
-            .env_mut()
+            .arm()?
             .reset_independently(evaluation_seed(seed, state) ^ (1 << 50))?;
         frames.push(practice.picture()?);
-        let env = practice.env();
+        let env = practice.arm()?;
         truth.push(env.task().progress(&env.reading()?));
     }
     Ok((frames, truth))

@@ -2,7 +2,10 @@
 
 use image::RgbImage;
 use rapport::sim::env::{Env, EnvConfig};
-use rapport::sim::render::{self, Backend, Quality, Renderer};
+use rapport::sim::render::{Backend, Quality};
+use rapport::sim::{Actions, Description, Environment, environment};
+
+use crate::cli::Usage;
 
 /// What the referee of a simulated task knows and no camera shows.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +31,6 @@ pub struct Outcome {
 
 /// A place to practise.
 pub trait Practice {
-    /// Names of the observation's components.
-    fn observation_names(&self) -> Vec<String>;
-
     /// Starts an episode; the same seed gives the same one where that is possible.
     fn reset(&mut self, seed: u64) -> anyhow::Result<Vec<f32>>;
 
@@ -51,25 +51,42 @@ pub fn observation_vector(joints: &[f64], tool: &[f64; 3], environment: &[f64]) 
         .collect()
 }
 
-/// A simulated task with a camera.
+/// A simulated environment, with a camera where it has one.
 pub struct SimPractice {
-    env: Env,
-    renderer: Box<dyn Renderer>,
-    camera: usize,
+    env: Box<dyn Environment>,
+    /// Middle and half width of each component of an action.
+    actions: Vec<(f64, f64)>,
+    camera: Option<String>,
     size: (u32, u32),
 }
 
 impl SimPractice {
-    /// The task called `task`, seen by the camera `camera` in pictures of `size`.
-    pub fn new(task: &str, camera: &str, size: (u32, u32)) -> anyhow::Result<Self> {
-        let env = Env::new(task, EnvConfig::default())?;
-        let scene = env.world().scene();
-        // The CPU rasteriser gives the same bytes everywhere, and features with them.
-        let renderer = render::open(Backend::Cpu, Quality::Fast, scene.model(), size.0, size.1)?;
-        let camera = scene.camera_id(camera)?;
+    /// The environment called `name`, seen by the camera `camera` (none: its first) in pictures of `size`.
+    pub fn new(name: &str, camera: Option<&str>, size: (u32, u32)) -> anyhow::Result<Self> {
+        let config = EnvConfig {
+            // The CPU rasteriser gives the same bytes everywhere, and features with them.
+            renderer: Backend::Cpu,
+            quality: Quality::Fast,
+            ..EnvConfig::default()
+        };
+        let env = environment::make(name, &config)?;
+        let Actions::Continuous(ranges) = &env.description().action else {
+            return Err(Usage(format!(
+                "{name} has a choice of actions; the learners here need numbers"
+            ))
+            .into());
+        };
+        let actions = ranges
+            .iter()
+            .map(|(low, high)| (0.5 * (low + high), 0.5 * (high - low)))
+            .collect();
+        let camera = match camera {
+            Some(camera) => Some(camera.to_owned()),
+            None => env.description().cameras.first().cloned(),
+        };
         Ok(Self {
             env,
-            renderer,
+            actions,
             camera,
             size,
         })
@@ -77,35 +94,51 @@ impl SimPractice {
 
     /// Steps a second.
     pub fn policy_hz(&self) -> f64 {
-        EnvConfig::default().policy_hz
+        self.env.description().policy_hz
     }
 
-    /// The environment.
-    pub fn env(&self) -> &Env {
-        &self.env
+    /// What it is.
+    pub fn description(&self) -> &Description {
+        self.env.description()
     }
 
-    /// The environment, to set its state.
-    pub fn env_mut(&mut self) -> &mut Env {
-        &mut self.env
+    /// The SO-101's environment.
+    pub fn arm(&mut self) -> anyhow::Result<&mut Env> {
+        let name = self.env.description().name.clone();
+        self.env
+            .as_arm_mut()
+            .ok_or_else(|| Usage(format!("{name} is no task of the SO-101")).into())
+    }
+
+    fn observation(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.env.description().observation_len()];
+        self.env.observe(&mut values);
+        values.into_iter().map(|v| v as f32).collect()
     }
 }
 
 impl Practice for SimPractice {
-    fn observation_names(&self) -> Vec<String> {
-        self.env.names()
-    }
-
     fn reset(&mut self, seed: u64) -> anyhow::Result<Vec<f32>> {
-        let o = self.env.reset(seed)?;
-        Ok(observation_vector(&o.joints, &o.tool, &o.environment))
+        self.env.reset(seed)?;
+        Ok(self.observation())
     }
 
     fn step(&mut self, action: &[f32]) -> anyhow::Result<Outcome> {
-        let step = self.env.step(action)?;
-        let o = step.observation;
+        anyhow::ensure!(
+            action.len() == self.actions.len(),
+            "the policy's actions have {} components, {} takes {}",
+            action.len(),
+            self.env.description().name,
+            self.actions.len()
+        );
+        let action: Vec<f64> = action
+            .iter()
+            .zip(&self.actions)
+            .map(|(a, (middle, half))| middle + half * f64::from(*a))
+            .collect();
+        let step = self.env.step(&action)?;
         Ok(Outcome {
-            observation: observation_vector(&o.joints, &o.tool, &o.environment),
+            observation: self.observation(),
             truth: Some(Truth {
                 reward: step.reward,
                 success: step.success,
@@ -116,11 +149,11 @@ impl Practice for SimPractice {
     }
 
     fn picture(&mut self) -> anyhow::Result<RgbImage> {
+        let Some(camera) = &self.camera else {
+            anyhow::bail!("{} has no camera", self.env.description().name);
+        };
         let mut image = RgbImage::new(self.size.0, self.size.1);
-        let (renderer, camera) = (&mut self.renderer, self.camera);
-        self.env
-            .world()
-            .with_data(|data| renderer.render(data, camera, &mut image))??;
+        self.env.render(camera, &mut image)?;
         Ok(image)
     }
 }

@@ -9,7 +9,7 @@ use rapport::policy::PolicySpec;
 use rapport::robot::{ArmSpec, so101, units};
 use rapport::sim::tasks::Task;
 
-use crate::practice::observation_vector;
+use crate::practice::{SimPractice, observation_vector};
 
 /// Measured joint positions.
 pub const STATE: &str = "observation.state";
@@ -59,17 +59,18 @@ pub enum Referee {
     Absent,
 }
 
-/// What policies of a task see and do.
-pub fn policy_spec(
-    task: &dyn Task,
-    names: Vec<String>,
-    action_dim: usize,
-) -> anyhow::Result<PolicySpec> {
+/// What policies of an environment see and do; an SO-101 task's action space goes with the policy to the arm.
+pub fn policy_spec(practice: &mut SimPractice) -> anyhow::Result<PolicySpec> {
+    let description = practice.description().clone();
+    let space = match practice.arm() {
+        Ok(arm) => serde_json::to_value(arm.task().action_space())?,
+        Err(_) => serde_json::Value::Null,
+    };
     Ok(PolicySpec {
-        observation_dim: names.len(),
-        action_dim,
-        observation_names: names,
-        action_space: serde_json::json!({ "task": task.name(), "space": serde_json::to_value(task.action_space())? }),
+        observation_dim: description.observation_len(),
+        action_dim: description.action_len(),
+        observation_names: description.observation,
+        action_space: serde_json::json!({ "task": description.name, "space": space }),
     })
 }
 

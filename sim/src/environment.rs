@@ -157,6 +157,11 @@ pub trait Environment: Send {
     fn as_arm(&self) -> Option<&Env> {
         None
     }
+
+    /// The same, to be changed.
+    fn as_arm_mut(&mut self) -> Option<&mut Env> {
+        None
+    }
 }
 
 /// Makes any number of environments of one name; the model is compiled once and shared.

@@ -44,7 +44,6 @@ pub struct Snapshot {
     state: Box<[f64]>,
     goals: Vec<f64>,
     enabled: Vec<bool>,
-    steps: u64,
     signature: u64,
 }
 
@@ -188,7 +187,6 @@ impl World {
             state: physics.data.state(FULL_STATE),
             goals: physics.goals.clone(),
             enabled: physics.enabled.clone(),
-            steps: physics.steps,
             signature: self.scene.model().signature(),
         }
     }
@@ -215,12 +213,12 @@ impl World {
         Ok(())
     }
 
-    /// Goes back to a snapshot, and the clock with it: for whoever owns everything that looks at this world's clock.
+    /// Goes back to a snapshot that was made after `steps` physics steps, and the clock with it: for whoever owns everything that looks at this world's clock.
     ///
     /// Errors: as [`World::restore`].
-    pub(crate) fn rewind(&self, snapshot: &Snapshot) -> Result<(), WorldError> {
+    pub(crate) fn rewind(&self, snapshot: &Snapshot, steps: u64) -> Result<(), WorldError> {
         self.restore(snapshot)?;
-        self.lock().steps = snapshot.steps;
+        self.lock().steps = steps;
         Ok(())
     }
 

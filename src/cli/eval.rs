@@ -22,7 +22,7 @@ pub struct Args {
     /// A policy's directory.
     #[arg(long, value_name = "DIR")]
     pub policy: Option<PathBuf>,
-    /// Task.
+    /// Environment.
     #[arg(long, default_value = "so101-push")]
     pub env: String,
     /// Episodes, none of which training has seen.
@@ -40,9 +40,9 @@ pub struct Args {
     /// Folder for the films.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Camera.
-    #[arg(long, default_value = "front")]
-    pub camera: String,
+    /// Camera; default: the environment's first.
+    #[arg(long)]
+    pub camera: Option<String>,
     /// Where to compute features.
     #[arg(long, default_value = "cpu", value_name = "cpu|wgpu")]
     pub device: DeviceChoice,
@@ -121,7 +121,7 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
             }
             let mut policy = load_policy(dir)?;
             let size = if args.videos > 0 { (480, 480) } else { PICTURE };
-            let mut practice = SimPractice::new(&args.env, &args.camera, size)?;
+            let mut practice = SimPractice::new(&args.env, args.camera.as_deref(), size)?;
             let fps = practice.policy_hz();
             let bar = ui.bar(args.episodes as u64, "evaluating");
             let film = |episode: usize, frames: Vec<image::RgbImage>, success: bool| {
@@ -153,7 +153,7 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
     };
     let mut rewards = Vec::new();
     if !args.rewards.is_empty() {
-        let mut practice = SimPractice::new(&args.env, &args.camera, PICTURE)?;
+        let mut practice = SimPractice::new(&args.env, args.camera.as_deref(), PICTURE)?;
         let (frames, truth) = independent_states(&mut practice, args.states, args.seed)?;
         for dir in &args.rewards {
             let (reward, encoder) = super::reward::open_reward(dir, args.device)?;

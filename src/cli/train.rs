@@ -13,7 +13,7 @@ use super::Usage;
 use crate::clips::{Library, camera_of};
 use crate::interrupt;
 use crate::labelling::Labeller;
-use crate::practice::{Practice as _, SimPractice};
+use crate::practice::SimPractice;
 use crate::run_dir::{self, MetricsLog};
 use crate::schema;
 use crate::training::{RewardSource, TrainingConfig, train};
@@ -34,7 +34,7 @@ pub struct Args {
     /// Demonstrations: what `bc` copies, what `sac` starts from.
     #[arg(long, value_name = "DIR")]
     pub dataset: Option<PathBuf>,
-    /// Task to practise in (`sac`).
+    /// Environment to practise in (`sac`): a task of the SO-101, a benchmark.
     #[arg(long, default_value = "so101-push")]
     pub env: String,
     /// Steps in the task (`sac`).
@@ -52,9 +52,9 @@ pub struct Args {
     /// Rewards are multiplied by this before the learner sees them (`sac`).
     #[arg(long, default_value_t = 10.0)]
     pub reward_scale: f64,
-    /// Camera whose pictures the reward sees.
-    #[arg(long, default_value = "front")]
-    pub camera: String,
+    /// Camera whose pictures the reward sees; default: the environment's first.
+    #[arg(long)]
+    pub camera: Option<String>,
     /// Seed of networks, exploration and episodes.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -109,12 +109,8 @@ fn bc(args: &Args, ui: Ui) -> anyhow::Result<()> {
         .as_deref()
         .ok_or_else(|| Usage("bc copies demonstrations: give them with --dataset".into()))?;
     let dataset = rapport::dataset::Dataset::open(dir)?;
-    let practice = SimPractice::new(&args.env, &args.camera, (32, 32))?;
-    let spec = schema::policy_spec(
-        &**practice.env().task(),
-        practice.observation_names(),
-        practice.env().action_len(),
-    )?;
+    let mut practice = SimPractice::new(&args.env, args.camera.as_deref(), (32, 32))?;
+    let spec = schema::policy_spec(&mut practice)?;
     let demonstrations = (0..dataset.len())
         .map(|index| {
             let (observations, actions) =
@@ -198,12 +194,8 @@ fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Some(super::reward::open_reward(word.as_ref(), args.device)?)
     };
     let size = demonstration_size(args)?;
-    let mut practice = SimPractice::new(&args.env, &args.camera, size)?;
-    let spec = schema::policy_spec(
-        &**practice.env().task(),
-        practice.observation_names(),
-        practice.env().action_len(),
-    )?;
+    let mut practice = SimPractice::new(&args.env, args.camera.as_deref(), size)?;
+    let spec = schema::policy_spec(&mut practice)?;
     let mut learner = if args.resume {
         Sac::resume(&args.out)?
     } else {
@@ -277,7 +269,7 @@ fn demonstration_size(args: &Args) -> anyhow::Result<(u32, u32)> {
         return Ok((112, 112));
     };
     let dataset = rapport::dataset::Dataset::open(dir)?;
-    let frame = dataset.frame(0, &camera_of(&dataset, Some(&args.camera))?, 0)?;
+    let frame = dataset.frame(0, &camera_of(&dataset, args.camera.as_deref())?, 0)?;
     Ok(frame.dimensions())
 }
 
@@ -295,7 +287,12 @@ fn seed_with_demonstrations(
     let library = match reward {
         Some(reward) => {
             let mut encoder = rapport::perception::open(&reward.encoder.name, args.device)?;
-            Some(Library::encode(dir, Some(&args.camera), &mut *encoder, ui)?)
+            Some(Library::encode(
+                dir,
+                args.camera.as_deref(),
+                &mut *encoder,
+                ui,
+            )?)
         }
         None => None,
     };

@@ -34,6 +34,7 @@ pub(super) fn describe(
 /// What [`EnvState`] holds for an [`Env`].
 struct Saved {
     world: Snapshot,
+    physics_steps: u64,
     guard: GuardMemory,
     mapper: ActionMapper,
     goal: Vec<f64>,
@@ -73,6 +74,7 @@ impl Environment for Env {
     fn save(&self) -> Result<EnvState, EnvError> {
         let saved = Saved {
             world: self.world.snapshot(),
+            physics_steps: self.world.steps(),
             guard: self.guard.memory(),
             mapper: self.mapper.clone(),
             goal: self.goal.clone(),
@@ -84,7 +86,7 @@ impl Environment for Env {
 
     fn restore(&mut self, state: &EnvState) -> Result<(), EnvError> {
         let saved: &Saved = state.inner(&self.description)?;
-        self.world.rewind(&saved.world)?;
+        self.world.rewind(&saved.world, saved.physics_steps)?;
         self.guard.rewind(&saved.guard)?;
         self.mapper.clone_from(&saved.mapper);
         self.goal.clone_from(&saved.goal);
@@ -94,6 +96,10 @@ impl Environment for Env {
     }
 
     fn as_arm(&self) -> Option<&Env> {
+        Some(self)
+    }
+
+    fn as_arm_mut(&mut self) -> Option<&mut Env> {
         Some(self)
     }
 }
