@@ -60,7 +60,7 @@ fn demonstrations(dir: &Path, episodes: &str) {
 fn help_teaches_and_exits_with_0() {
     for command in [
         "demo", "record", "replay", "teleop", "dataset", "encode", "prefer", "reward", "train",
-        "eval", "deploy", "twin", "view",
+        "eval", "deploy", "twin", "view", "bench",
     ] {
         let (code, help, _) = rapport(&[command, "--help"]);
         assert_eq!(code, 0, "{command}");

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod bench;
 mod config;
 mod dataset;
 pub mod demo;
@@ -64,6 +65,7 @@ enum Command {
     Deploy(deploy::Args),
     Twin(twin::Args),
     View(view::Args),
+    Bench(bench::Args),
 }
 
 /// Runs the command line of this process.
@@ -115,5 +117,6 @@ fn run(command: Command, ui: Ui) -> anyhow::Result<()> {
         Command::Deploy(args) => deploy::run(&args, ui),
         Command::Twin(args) => twin::run(&args, ui),
         Command::View(args) => view::run(&args, ui),
+        Command::Bench(args) => bench::run(&args, ui),
     }
 }
