@@ -6,8 +6,9 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::env::{Env, EnvConfig, EnvError};
+use crate::gym;
 use crate::scene::Scene;
-use crate::tasks;
+use crate::tasks::{self, UnknownTask};
 
 /// What an environment is: enough to build a policy for it and to plot it.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,12 +180,18 @@ impl std::fmt::Debug for Maker {
 }
 
 impl Maker {
-    /// For the environment called `name`: a task of the SO-101 (`so101-push`), a benchmark.
+    /// For the environment called `name`: a task of the SO-101 (`so101-push`), a benchmark (`Humanoid-v5`).
     ///
     /// Errors: [`EnvError::Task`] lists the names there are; others where an asset is missing or a model does not compile.
     pub fn new(name: &str, config: &EnvConfig) -> Result<Self, EnvError> {
+        if let Some(maker) = gym::maker(name, config) {
+            return maker;
+        }
         let config = config.clone();
-        let task = tasks::by_name(name)?;
+        let task = tasks::by_name(name).map_err(|unknown| UnknownTask {
+            known: names(),
+            ..unknown
+        })?;
         let scene = Scene::new(task.scene())?;
         Ok(Self::from_fn(move || {
             let env = Env::with_scene(task.clone(), scene.clone(), config.clone())?;
@@ -218,5 +225,7 @@ pub fn make(name: &str, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvE
 
 /// The names that [`make`] knows.
 pub fn names() -> Vec<&'static str> {
-    tasks::all().iter().map(|task| task.name()).collect()
+    let tasks = tasks::all();
+    let tasks = tasks.iter().map(|task| task.name());
+    tasks.chain(gym::NAMES).collect()
 }

@@ -18,6 +18,8 @@ pub struct Simulation {
     model: Arc<MjModel>,
     data: MjData<Arc<MjModel>>,
     eyes: Eyes,
+    /// A copy of the state with poses of its own, so that looking changes nothing. None before the first look.
+    seen: Option<MjData<Arc<MjModel>>>,
 }
 
 impl std::fmt::Debug for Simulation {
@@ -43,6 +45,7 @@ impl Simulation {
             eyes: Eyes::new(model.clone(), backend, quality),
             model,
             data,
+            seen: None,
         })
     }
 
@@ -82,6 +85,8 @@ impl Simulation {
             "a velocity is not finite"
         } else if !finite(self.data.qacc()) {
             "an acceleration is not finite"
+        } else if self.gave_up() {
+            "MuJoCo found numbers too large to go on with"
         } else {
             return Ok(());
         };
@@ -89,6 +94,19 @@ impl Simulation {
             at_s: self.data.time(),
             what: what.into(),
         })
+    }
+
+    /// Whether MuJoCo met a bad state since the last reset. Unless the model forbids it, it then starts over by itself, with
+    /// numbers that look sound.
+    fn gave_up(&self) -> bool {
+        let warnings = self.data.warning();
+        [
+            MjtWarning::mjWARN_BADQPOS,
+            MjtWarning::mjWARN_BADQVEL,
+            MjtWarning::mjWARN_BADQACC,
+        ]
+        .iter()
+        .any(|&kind| warnings[kind as usize].number > 0)
     }
 
     /// Everything that decides how it goes on.
@@ -101,6 +119,7 @@ impl Simulation {
     ///
     /// Errors: [`WorldError::Invalid`] for a state of another model.
     pub fn restore(&mut self, state: &[f64]) -> Result<(), WorldError> {
+        self.data.reset();
         self.data
             .set_state(state, FULL_STATE)
             .map_err(|error| WorldError::Invalid(error.to_string()))
@@ -117,13 +136,23 @@ impl Simulation {
             .collect()
     }
 
-    /// What camera number `camera` sees now; the size of `out` is the size of the picture.
+    /// What camera number `camera` sees now; the size of `out` is the size of the picture. Looking changes nothing, not even
+    /// the quantities that MuJoCo derived in its last step.
     ///
-    /// Errors: [`EnvError::Render`].
+    /// Errors: [`EnvError::Render`]; [`WorldError::Invalid`] when MuJoCo has no memory for a copy of the state.
     pub fn render(&mut self, camera: usize, out: &mut RgbImage) -> Result<(), EnvError> {
-        self.data.kinematics();
-        self.data.com_pos();
-        self.data.camlight();
-        Ok(self.eyes.render_data(&mut self.data, camera, out)?)
+        let invalid = |error: MjDataError| WorldError::Invalid(error.to_string());
+        let mut seen = match self.seen.take() {
+            Some(seen) => seen,
+            None => MjData::try_new(self.model.clone()).map_err(invalid)?,
+        };
+        seen.copy_state_from_data(&self.data, FULL_STATE)
+            .map_err(invalid)?;
+        seen.kinematics();
+        seen.com_pos();
+        seen.camlight();
+        seen.tendon_comp();
+        let seen = self.seen.insert(seen);
+        Ok(self.eyes.render_data(seen, camera, out)?)
     }
 }

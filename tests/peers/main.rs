@@ -1,5 +1,8 @@
-//! Software that others wrote, on what ours writes: the readers that LeRobot uses, the servo maker's client, the Rerun viewer.
+//! Software that others wrote, on what ours writes: the readers that LeRobot uses, the servo maker's client, the Rerun viewer;
+//! and beside ours: Gymnasium's benchmarks.
 #![allow(clippy::print_stdout)]
+
+mod gym;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
