@@ -6,6 +6,7 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::env::{Env, EnvConfig, EnvError};
+use crate::models;
 use crate::scene::Scene;
 use crate::tasks;
 
@@ -174,10 +175,14 @@ impl std::fmt::Debug for Maker {
 }
 
 impl Maker {
-    /// For the environment called `name`: a task of the SO-101 (`so101-push`), a benchmark.
+    /// For the environment called `name`: a task of the SO-101 (`so101-push`), a benchmark, a published model, or any model
+    /// (`mjcf:FILE`, `urdf:FILE`) with the task in `config.task_file`.
     ///
     /// Errors: [`EnvError::Task`] lists the names there are; others where an asset is missing or a model does not compile.
     pub fn new(name: &str, config: &EnvConfig) -> Result<Self, EnvError> {
+        if let Some(maker) = models::maker(name, config)? {
+            return Ok(maker);
+        }
         let config = config.clone();
         let task = tasks::by_name(name)?;
         let scene = Scene::new(task.scene())?;
@@ -213,5 +218,7 @@ pub fn make(name: &str, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvE
 
 /// The names that [`make`] knows.
 pub fn names() -> Vec<&'static str> {
-    tasks::all().iter().map(|task| task.name()).collect()
+    let tasks = tasks::all();
+    let tasks = tasks.iter().map(|task| task.name());
+    tasks.chain(models::NAMES).collect()
 }
