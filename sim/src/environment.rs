@@ -7,6 +7,7 @@ use image::RgbImage;
 
 use crate::env::{Env, EnvConfig, EnvError};
 use crate::gym;
+use crate::models;
 use crate::scene::Scene;
 use crate::tasks::{self, UnknownTask};
 
@@ -180,12 +181,16 @@ impl std::fmt::Debug for Maker {
 }
 
 impl Maker {
-    /// For the environment called `name`: a task of the SO-101 (`so101-push`), a benchmark (`Humanoid-v5`).
+    /// For the environment called `name`: a task of the SO-101 (`so101-push`), a benchmark (`Humanoid-v5`), a published model
+    /// (`panda`), or any model (`mjcf:FILE`, `urdf:FILE`) with the task in `config.task_file`.
     ///
     /// Errors: [`EnvError::Task`] lists the names there are; others where an asset is missing or a model does not compile.
     pub fn new(name: &str, config: &EnvConfig) -> Result<Self, EnvError> {
         if let Some(maker) = gym::maker(name, config) {
             return maker;
+        }
+        if let Some(maker) = models::maker(name, config)? {
+            return Ok(maker);
         }
         let config = config.clone();
         let task = tasks::by_name(name).map_err(|unknown| UnknownTask {
@@ -227,5 +232,5 @@ pub fn make(name: &str, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvE
 pub fn names() -> Vec<&'static str> {
     let tasks = tasks::all();
     let tasks = tasks.iter().map(|task| task.name());
-    tasks.chain(gym::NAMES).collect()
+    tasks.chain(gym::NAMES).chain(models::NAMES).collect()
 }

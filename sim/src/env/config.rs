@@ -1,11 +1,14 @@
 //! How a task is run, and what can go wrong with it.
 
+use std::path::PathBuf;
+
 use rapport_robot::CameraError;
 use rapport_robot::action::ActionError;
 use rapport_robot::guard::{GuardConfig, GuardError, GuardState, Workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::assets::MissingAsset;
+use crate::models::ModelError;
 use crate::render::{Backend, Quality, RenderError};
 use crate::scene::SceneError;
 use crate::tasks::UnknownTask;
@@ -23,6 +26,10 @@ pub struct EnvConfig {
     pub settle_s: f64,
     /// Policy steps of an episode. None: what the task says.
     pub max_steps: Option<usize>,
+    /// The task of a model of one's own (`mjcf:FILE`, `urdf:FILE`), a [`TaskFile`](crate::models::TaskFile). Its rate counts
+    /// there. None: everything is observed and nothing is worth anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_file: Option<PathBuf>,
     /// Width of the pictures, pixels.
     pub image_width: u32,
     /// Height of the pictures, pixels.
@@ -42,6 +49,7 @@ impl Default for EnvConfig {
             control_hz: 50.0,
             settle_s: 0.3,
             max_steps: None,
+            task_file: None,
             image_width: 112,
             image_height: 112,
             guard: guard_config(),
@@ -101,6 +109,9 @@ pub enum EnvError {
     /// A package of models or data is not there.
     #[error(transparent)]
     Asset(#[from] MissingAsset),
+    /// A model or task file cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// A number of the configuration cannot be used.
     #[error("environment: {0}")]
     Config(String),
