@@ -18,6 +18,12 @@ pub const GYMNASIUM: Package = Package {
     folder: "gymnasium",
 };
 
+/// Demonstrations of people in robosuite, with models, meshes and textures (MIT).
+pub const ROBOSUITE: Package = Package {
+    wheel: "robosuite==1.0.1",
+    folder: "robosuite",
+};
+
 /// An asset that is not there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -238,7 +238,7 @@ fn check(config: &SceneConfig) -> Result<(), SceneError> {
 
 /// Keeps MuJoCo from writing a log file into the working directory; what it warns of is read from the data and becomes an
 /// error.
-fn quiet_mujoco() {
+pub(crate) fn quiet_mujoco() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let config = log_config()
