@@ -4,6 +4,7 @@ mod cli;
 mod clips;
 mod demo;
 mod evaluation;
+mod importing;
 mod interrupt;
 mod labelling;
 mod practice;

@@ -36,6 +36,12 @@ pub const ALOHA: Package = Package {
     folder: "aloha",
 };
 
+/// Demonstrations of people in robosuite, with models, meshes and textures (MIT).
+pub const ROBOSUITE: Package = Package {
+    wheel: "robosuite==1.0.1",
+    folder: "robosuite",
+};
+
 /// An asset that is not there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -1,4 +1,6 @@
-//! `rapport dataset`: look at a dataset, and check it.
+//! `rapport dataset`: look at a dataset, check it, and make one of what others recorded.
+
+mod import;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -9,7 +11,7 @@ use serde::Serialize;
 use super::Usage;
 use crate::ui::Ui;
 
-/// Look at LeRobot datasets and check them.
+/// Look at LeRobot datasets, check them, and import other people's recordings.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -28,6 +30,7 @@ enum Command {
         /// The dataset's folder.
         dir: PathBuf,
     },
+    Import(import::Args),
 }
 
 #[derive(Serialize)]
@@ -46,8 +49,9 @@ struct Info {
 
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    let (Command::Info { dir } | Command::Verify { dir }) = &args.command;
-    if !dir.exists() {
+    if let (Command::Info { dir } | Command::Verify { dir }) = &args.command
+        && !dir.exists()
+    {
         return Err(Usage(format!(
             "{} does not exist; give the folder of a LeRobot dataset",
             dir.display()
@@ -55,6 +59,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         .into());
     }
     match &args.command {
+        Command::Import(args) => import::run(args, ui),
         Command::Info { dir } => info(dir.clone(), ui),
         Command::Verify { dir } => {
             let report = verify(dir);
