@@ -57,12 +57,24 @@ pub struct SimPractice {
     renderer: Box<dyn Renderer>,
     camera: usize,
     size: (u32, u32),
+    policy_hz: f64,
 }
 
 impl SimPractice {
     /// The task called `task`, seen by the camera `camera` in pictures of `size`.
     pub fn new(task: &str, camera: &str, size: (u32, u32)) -> anyhow::Result<Self> {
-        let env = Env::new(task, EnvConfig::default())?;
+        Self::with_config(task, camera, size, EnvConfig::default())
+    }
+
+    /// The same in another simulation than the usual one.
+    pub fn with_config(
+        task: &str,
+        camera: &str,
+        size: (u32, u32),
+        config: EnvConfig,
+    ) -> anyhow::Result<Self> {
+        let policy_hz = config.policy_hz;
+        let env = Env::new(task, config)?;
         let scene = env.world().scene();
         // The CPU rasteriser gives the same bytes everywhere, and features with them.
         let renderer = render::open(Backend::Cpu, Quality::Fast, scene.model(), size.0, size.1)?;
@@ -72,12 +84,13 @@ impl SimPractice {
             renderer,
             camera,
             size,
+            policy_hz,
         })
     }
 
     /// Steps a second.
     pub fn policy_hz(&self) -> f64 {
-        EnvConfig::default().policy_hz
+        self.policy_hz
     }
 
     /// The environment.

@@ -46,6 +46,9 @@ pub struct Args {
     /// Where to compute features.
     #[arg(long, default_value = "cpu", value_name = "cpu|wgpu")]
     pub device: DeviceChoice,
+    /// Simulation to measure in: a TOML file of `rapport sim fit`, or by hand.
+    #[arg(long = "sim", value_name = "FILE.toml")]
+    pub simulation: Option<PathBuf>,
     /// Seed of the episodes and states.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -121,7 +124,8 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
             }
             let mut policy = load_policy(dir)?;
             let size = if args.videos > 0 { (480, 480) } else { PICTURE };
-            let mut practice = SimPractice::new(&args.env, &args.camera, size)?;
+            let simulation = super::sim::env_config(args.simulation.as_deref())?;
+            let mut practice = SimPractice::with_config(&args.env, &args.camera, size, simulation)?;
             let fps = practice.policy_hz();
             let bar = ui.bar(args.episodes as u64, "evaluating");
             let film = |episode: usize, frames: Vec<image::RgbImage>, success: bool| {

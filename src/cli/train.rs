@@ -55,6 +55,9 @@ pub struct Args {
     /// Camera whose pictures the reward sees.
     #[arg(long, default_value = "front")]
     pub camera: String,
+    /// Simulation to practise in (`sac`): a TOML file of `rapport sim fit`, or by hand.
+    #[arg(long = "sim", value_name = "FILE.toml")]
+    pub simulation: Option<PathBuf>,
     /// Seed of networks, exploration and episodes.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -198,7 +201,8 @@ fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Some(super::reward::open_reward(word.as_ref(), args.device)?)
     };
     let size = demonstration_size(args)?;
-    let mut practice = SimPractice::new(&args.env, &args.camera, size)?;
+    let simulation = super::sim::env_config(args.simulation.as_deref())?;
+    let mut practice = SimPractice::with_config(&args.env, &args.camera, size, simulation)?;
     let spec = schema::policy_spec(
         &**practice.env().task(),
         practice.observation_names(),

@@ -3,14 +3,14 @@
 use nalgebra::{DMatrix, DVector};
 use rapport_robot::{ArmSpec, JointKind, so101};
 
-use crate::env::EnvError;
+use super::parameters::LONGEST_DELAY;
 use crate::scene::SceneError;
 
 /// Joints of the arm.
 pub(crate) const DOF: usize = 6;
 
 /// Shorter motions say nothing, s.
-const SHORTEST_S: f64 = 0.5;
+const SHORTEST_S: f64 = 1.0;
 
 /// All motions together must be this long, s.
 const SHORTEST_TOTAL_S: f64 = 2.0;
@@ -36,9 +36,6 @@ pub enum IdentifyError {
     /// The arm cannot be simulated.
     #[error(transparent)]
     Scene(#[from] SceneError),
-    /// The simulation does not go on.
-    #[error(transparent)]
-    Env(#[from] EnvError),
 }
 
 /// One recorded motion of an SO-101: where the joints were, and which goals were sent.
@@ -206,7 +203,8 @@ impl Segment {
     }
 }
 
-/// Cuts motions into segments of about `length_s`.
+/// Cuts motions into segments of about `length_s`. They begin when the goals on their way are known: what was sent before the
+/// recording is not.
 ///
 /// Errors: [`IdentifyError::Motion`] where all together are too short, or no joint moves.
 pub fn segments(motions: &[Motion], length_s: f64) -> Result<Vec<Segment>, IdentifyError> {
@@ -224,15 +222,17 @@ pub fn segments(motions: &[Motion], length_s: f64) -> Result<Vec<Segment>, Ident
     }
     let mut segments = Vec::new();
     for (index, motion) in motions.iter().enumerate() {
-        let rows = motion.measured.len();
-        let pieces = (motion.seconds() / length_s).round().max(1.0) as usize;
+        let begin = (LONGEST_DELAY / motion.period_s).ceil() as usize;
+        let rows = motion.measured.len() - begin;
+        let seconds = rows as f64 * motion.period_s;
+        let pieces = (seconds / length_s).round().max(1.0) as usize;
         for piece in 0..pieces {
-            let from = piece * (rows - 1) / pieces;
+            let from = begin + piece * (rows - 1) / pieces;
             let (position, velocity) = motion.state_at(from);
             segments.push(Segment {
                 motion: index,
                 from,
-                to: (piece + 1) * (rows - 1) / pieces + 1,
+                to: begin + (piece + 1) * (rows - 1) / pieces + 1,
                 position,
                 velocity,
             });

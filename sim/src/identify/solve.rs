@@ -13,7 +13,7 @@ const DIFFERENCE: f64 = 0.01;
 const CONVERGED: f64 = 1e-5;
 
 /// Attempts with more and more damping before a step is given up.
-const ATTEMPTS: usize = 6;
+const ATTEMPTS: usize = 12;
 
 /// What is known before any measurement: independent normal distributions.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +91,7 @@ impl Problem<'_> {
         let mut x = start;
         let mut r = self.one(&x);
         let mut cost = self.cost(&x, &r);
-        let mut damping = 1e-3;
+        let mut damping = 1e-2;
         let mut stopped = false;
         for _ in 0..self.iterations {
             stopped = step(&r).is_break();
@@ -131,14 +131,25 @@ impl Problem<'_> {
         gradient: &DVector<f64>,
         damping: &mut f64,
     ) -> Option<(Vec<f64>, Vec<f64>, f64)> {
+        let (low, high) = self.bounds;
+        // What is at a bound and pressed against it stays there.
+        let held = |i: usize| {
+            (x[i] <= low[i] && gradient[i] > 0.0) || (x[i] >= high[i] && gradient[i] < 0.0)
+        };
         for _ in 0..ATTEMPTS {
             let mut damped = information.clone();
+            let mut gradient = gradient.clone();
             for i in 0..x.len() {
                 damped[(i, i)] *= 1.0 + *damping;
+                if held(i) {
+                    gradient[i] = 0.0;
+                    damped.row_mut(i).fill(0.0);
+                    damped.column_mut(i).fill(0.0);
+                    damped[(i, i)] = 1.0;
+                }
             }
             if let Some(cholesky) = damped.cholesky() {
-                let way = cholesky.solve(gradient);
-                let (low, high) = self.bounds;
+                let way = cholesky.solve(&gradient);
                 let next: Vec<f64> = (0..x.len())
                     .map(|i| (x[i] - way[i]).clamp(low[i], high[i]))
                     .collect();
