@@ -2,7 +2,6 @@
 
 use image::RgbImage;
 use rapport::sim::env::{Env, EnvConfig};
-use rapport::sim::render::{Backend, Quality};
 use rapport::sim::{Actions, Description, Environment, environment};
 
 use crate::cli::Usage;
@@ -62,14 +61,13 @@ pub struct SimPractice {
 
 impl SimPractice {
     /// The environment called `name`, seen by the camera `camera` (none: its first) in pictures of `size`.
-    pub fn new(name: &str, camera: Option<&str>, size: (u32, u32)) -> anyhow::Result<Self> {
-        let config = EnvConfig {
-            // The CPU rasteriser gives the same bytes everywhere, and features with them.
-            renderer: Backend::Cpu,
-            quality: Quality::Fast,
-            ..EnvConfig::default()
-        };
-        let env = environment::make(name, &config)?;
+    pub fn new(
+        name: &str,
+        config: &EnvConfig,
+        camera: Option<&str>,
+        size: (u32, u32),
+    ) -> anyhow::Result<Self> {
+        let env = environment::make(name, config)?;
         let Actions::Continuous(ranges) = &env.description().action else {
             return Err(Usage(format!(
                 "{name} has a choice of actions; the learners here need numbers"

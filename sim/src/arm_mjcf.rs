@@ -1,9 +1,8 @@
 //! An SO-101-shaped arm as MJCF, built of primitives around the kinematics of [`rapport_robot::so101`].
 //!
 //! Frames, hinge ranges and the tool come from that module alone, so the simulated arm and the inverse kinematics cannot
-//! drift apart. Masses are those of the published URDF. The actuators follow the identified STS3215 model of the public
-//! SO-101 MJCF: a position servo with kp 17.8 N m/rad that saturates at 3.35 N m, behind a joint with damping
-//! 0.60 N m s/rad, dry friction 0.052 N m and rotor inertia 0.028 kg m2.
+//! drift apart. Masses are those of the published URDF. Servos and joints are what [`ArmConfig`] says, by default the
+//! identified STS3215 model of the public SO-101 MJCF: position servos that saturate at 3.35 N m.
 
 use std::fmt::Write as _;
 
@@ -12,11 +11,10 @@ use rapport_robot::JointKind;
 use rapport_robot::kinematics::Link;
 use rapport_robot::so101;
 
+use crate::arm_config::{ArmConfig, JointConfig};
+
 /// Largest servo torque, N m.
 pub const MAX_SERVO_TORQUE: f64 = 3.35;
-
-/// Position gain of a servo, N m/rad.
-pub const SERVO_STIFFNESS: f64 = 17.8;
 
 /// Name of the site at the tool frame.
 pub const TOOL_SITE: &str = "tool";
@@ -30,10 +28,16 @@ const PAD: &str = "0.25 0.25 0.28 1";
 
 /// Defaults that the arm's elements refer to; goes into the model's `<default>`.
 pub fn defaults() -> String {
+    let JointConfig {
+        gain,
+        damping,
+        frictionloss,
+        armature,
+    } = JointConfig::default();
     format!(
         r#"<default class="arm">
-  <joint type="hinge" axis="0 0 1" damping="0.60" frictionloss="0.052" armature="0.028"/>
-  <position kp="{SERVO_STIFFNESS}" forcerange="-{MAX_SERVO_TORQUE} {MAX_SERVO_TORQUE}"/>
+  <joint type="hinge" axis="0 0 1" damping="{damping}" frictionloss="{frictionloss}" armature="{armature}"/>
+  <position kp="{gain}" forcerange="-{MAX_SERVO_TORQUE} {MAX_SERVO_TORQUE}"/>
   <geom contype="2" conaffinity="1" friction="1.0 0.01 0.0001" rgba="{YELLOW}"/>
   <default class="servo"><geom type="box" rgba="{SERVO}" mass="0.055"/></default>
   <default class="shell"><geom mass="0"/></default>
@@ -45,14 +49,15 @@ pub fn defaults() -> String {
 }
 
 /// The arm's body tree with the base frame at the world's origin, standing on the table z = 0.
-pub fn bodies() -> String {
+pub fn bodies(arm: &ArmConfig) -> String {
     let chain = so101::chain();
     let spec = so101::spec();
     let mut xml = String::from("<body name=\"base\" childclass=\"arm\">\n");
     xml.push_str(BASE);
     let shapes = [SHOULDER, UPPER_ARM, LOWER_ARM, WRIST];
     for (i, (link, joint)) in chain.links.iter().zip(&spec.joints).enumerate() {
-        open(&mut xml, link, &joint.name, (joint.min, joint.max));
+        let range = (joint.min, joint.max);
+        open(&mut xml, link, &joint.name, range, arm.joint(&joint.name));
         match shapes.get(i) {
             Some(shape) => xml.push_str(shape),
             None => gripper(&mut xml, &chain.tool),
@@ -63,7 +68,8 @@ pub fn bodies() -> String {
             so101::jaw_angle_from_opening(joint.min),
             so101::jaw_angle_from_opening(joint.max),
         );
-        open(&mut xml, &so101::jaw(), &joint.name, range);
+        let model = arm.joint(&joint.name);
+        open(&mut xml, &so101::jaw(), &joint.name, range, model);
         jaw(&mut xml, &chain.tool);
         xml.push_str("</body>\n");
     }
@@ -75,7 +81,7 @@ pub fn bodies() -> String {
 }
 
 /// One position servo per joint, named as the joint, in the order of the spec.
-pub fn actuators() -> String {
+pub fn actuators(arm: &ArmConfig) -> String {
     let mut xml = String::new();
     for joint in so101::spec().joints {
         let (low, high) = match joint.kind {
@@ -86,9 +92,10 @@ pub fn actuators() -> String {
             ),
         };
         let name = joint.name;
+        let gain = arm.joint(&name).gain;
         let _ = writeln!(
             xml,
-            r#"<position class="arm" name="{name}" joint="{name}" ctrlrange="{low} {high}"/>"#
+            r#"<position class="arm" name="{name}" joint="{name}" kp="{gain}" ctrlrange="{low} {high}"/>"#
         );
     }
     xml
@@ -104,10 +111,21 @@ fn pose(parent_from_child: &Isometry3<f64>) -> String {
     )
 }
 
-fn open(xml: &mut String, link: &Link, joint: &str, (low, high): (f64, f64)) {
+fn open(
+    xml: &mut String,
+    link: &Link,
+    joint: &str,
+    (low, high): (f64, f64),
+    JointConfig {
+        damping,
+        frictionloss,
+        armature,
+        ..
+    }: JointConfig,
+) {
     let _ = writeln!(
         xml,
-        r#"<body name="{}" {}><joint name="{joint}" range="{low} {high}"/>"#,
+        r#"<body name="{}" {}><joint name="{joint}" range="{low} {high}" damping="{damping}" frictionloss="{frictionloss}" armature="{armature}"/>"#,
         link.name,
         pose(&link.parent_from_link)
     );

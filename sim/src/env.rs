@@ -21,6 +21,7 @@ use crate::arm::SimArm;
 use crate::camera::SimCamera;
 use crate::clock::{Pace, SimClock};
 use crate::environment::Description;
+use crate::randomise::Variation;
 use crate::render::Eyes;
 use crate::scene::Scene;
 use crate::tasks::{self, Task};
@@ -93,11 +94,20 @@ impl Env {
     /// Errors: [`EnvError::Task`] lists the names there are; [`EnvError::Config`] for rates that do not divide.
     pub fn new(task: &str, config: EnvConfig) -> Result<Self, EnvError> {
         let task = tasks::by_name(task)?;
-        let scene = Scene::new(task.scene())?;
+        let scene = Self::scene(&*task, &config)?;
         Self::with_scene(task, scene, config)
     }
 
-    /// A task in a new world of a scene that is already compiled.
+    /// The task's scene with the arm of the configuration.
+    ///
+    /// Errors: [`EnvError::Scene`].
+    pub fn scene(task: &dyn Task, config: &EnvConfig) -> Result<Arc<Scene>, EnvError> {
+        let mut scene = task.scene();
+        scene.arm.clone_from(&config.arm);
+        Ok(Scene::new(scene)?)
+    }
+
+    /// A task in a new world of a scene that is already compiled, with the arm of the configuration ([`Env::scene`]).
     ///
     /// Errors: as [`Env::new`].
     pub fn with_scene(
@@ -120,6 +130,14 @@ impl Env {
         }
         if !(0.0..=10.0).contains(&config.settle_s) {
             return Err(EnvError::Config("settle_s must be within 0..=10".into()));
+        }
+        if scene.config().arm != config.arm {
+            return Err(EnvError::Config(
+                "the scene was compiled with another arm than the configuration's; make it with Env::scene".into(),
+            ));
+        }
+        if let Some(problem) = config.randomisation.problem() {
+            return Err(EnvError::Config(format!("randomisation: {problem}")));
         }
         let world = World::new(scene)?;
         let mapper = ActionMapper::new(task.action_space(), so101::spec(), so101::chain())?;
@@ -165,6 +183,11 @@ impl Env {
         &self.world
     }
 
+    /// What this episode has that the scene has not, by name.
+    pub fn variation(&self) -> Arc<Variation> {
+        self.world.variation()
+    }
+
     /// Length of an action.
     pub fn action_len(&self) -> usize {
         self.mapper.action_len()
@@ -207,8 +230,17 @@ impl Env {
         place: impl FnOnce(&dyn Task, &World, &mut ChaCha8Rng) -> Result<(), WorldError>,
     ) -> Result<Observation, EnvError> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let randomisation = &self.config.randomisation;
+        if !randomisation.is_none() {
+            let model = self.world.scene().model();
+            let variation = Variation::sample(randomisation, model, seed);
+            self.world.vary(&Arc::new(variation));
+        }
         self.world.reset();
         place(&*self.task, &self.world, &mut rng)?;
+        if !randomisation.is_none() {
+            self.world.shift_start();
+        }
         let now = self.clock.now();
         if self.guard.state() == GuardState::Fault {
             self.guard.acknowledge()?;
@@ -227,11 +259,33 @@ impl Env {
         Ok(self.look(&self.world.reading()?))
     }
 
-    /// Observes, and keeps what was observed.
+    /// Observes, with the noise of the episode, and keeps what was observed.
     fn look(&mut self, reading: &Reading) -> Observation {
-        let observation = self.observe(reading);
+        let mut observation = self.observe(reading);
+        if !self.config.randomisation.is_none() {
+            self.blur(&mut observation);
+        }
         self.latest = observation.to_vec();
         observation
+    }
+
+    /// Adds the episode's noise. The tool is off by as much as the joints put it.
+    fn blur(&self, observation: &mut Observation) {
+        let chain = so101::chain();
+        let tool = |joints: &[f64]| {
+            let joints = &joints[..chain.links.len()];
+            chain.base_from_tool(joints).translation.vector
+        };
+        let exact = tool(&observation.joints);
+        self.world.variation().blur(
+            self.step,
+            &mut observation.joints,
+            &mut observation.environment,
+        );
+        let off = tool(&observation.joints) - exact;
+        for (position, off) in observation.tool.iter_mut().zip(off.iter()) {
+            *position += off;
+        }
     }
 
     /// Takes one action, components in `-1..=1`.

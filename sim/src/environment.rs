@@ -6,10 +6,9 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::env::{Env, EnvConfig, EnvError};
-use crate::gym;
-use crate::models;
-use crate::scene::Scene;
+use crate::randomise::Variation;
 use crate::tasks::{self, UnknownTask};
+use crate::{gym, models};
 
 /// What an environment is: enough to build a policy for it and to plot it.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,6 +154,11 @@ pub trait Environment: Send {
     /// [`EnvError::Config`] for a state of another environment.
     fn restore(&mut self, state: &EnvState) -> Result<(), EnvError>;
 
+    /// What this episode has that others have not; `None` where nothing can vary.
+    fn variation(&self) -> Option<Arc<Variation>> {
+        None
+    }
+
     /// The SO-101 task with its guard, for those who need the arm.
     fn as_arm(&self) -> Option<&Env> {
         None
@@ -197,7 +201,7 @@ impl Maker {
             known: names(),
             ..unknown
         })?;
-        let scene = Scene::new(task.scene())?;
+        let scene = Env::scene(&*task, &config)?;
         Ok(Self::from_fn(move || {
             let env = Env::with_scene(task.clone(), scene.clone(), config.clone())?;
             Ok(Box::new(env))

@@ -1,6 +1,7 @@
 //! MuJoCo worlds behind the robot layer: tasks, vectorised stepping, rendering, and a byte-level servo-bus twin.
 
 pub mod arm;
+pub mod arm_config;
 pub mod arm_mjcf;
 pub mod assets;
 pub mod camera;
@@ -8,8 +9,10 @@ pub mod clock;
 pub mod env;
 pub mod environment;
 pub mod gym;
-pub mod models;
+pub mod identify;
 pub mod log;
+pub mod models;
+pub mod randomise;
 pub mod render;
 pub mod robosuite;
 pub mod scene;
@@ -21,11 +24,13 @@ pub mod vec_env;
 pub mod world;
 
 pub use arm::SimArm;
+pub use arm_config::{ArmConfig, JointConfig};
 pub use camera::SimCamera;
 pub use clock::{Pace, RealTime, SimClock};
 pub use env::{Env, EnvConfig, EnvError, Observation, Step};
 pub use environment::{Actions, Description, EnvState, Environment, Outcome};
 pub use models::{ArmChain, ModelError, TaskFile};
+pub use randomise::{Randomisation, Variation};
 pub use scene::{Scene, SceneConfig, SceneError};
 pub use script::{Script, ScriptConfig, ScriptedTeleop};
 pub use simulation::Simulation;

@@ -8,6 +8,7 @@ use mujoco_rs::prelude::*;
 use rapport_robot::so101;
 use serde::{Deserialize, Serialize};
 
+use crate::arm_config::ArmConfig;
 use crate::arm_mjcf;
 
 /// What lies on the table, and how finely time is cut.
@@ -20,6 +21,8 @@ pub struct SceneConfig {
     pub cube: Option<CubeConfig>,
     /// The mark that shows where to go, if there is one.
     pub target: Option<TargetConfig>,
+    /// The arm's servos and joints.
+    pub arm: ArmConfig,
 }
 
 impl Default for SceneConfig {
@@ -28,6 +31,7 @@ impl Default for SceneConfig {
             timestep_s: 0.005,
             cube: None,
             target: None,
+            arm: ArmConfig::default(),
         }
     }
 }
@@ -222,6 +226,9 @@ fn check(config: &SceneConfig) -> Result<(), SceneError> {
             "timestep_s must be within 0.0001..=0.01, it is {}",
             config.timestep_s
         )));
+    }
+    if let Some(problem) = config.arm.problem() {
+        return Err(SceneError::Config(format!("arm: {problem}")));
     }
     if let Some(cube) = &config.cube {
         positive("cube.side_m", cube.side_m)?;

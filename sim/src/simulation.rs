@@ -7,6 +7,7 @@ use image::RgbImage;
 use mujoco_rs::prelude::*;
 
 use crate::env::EnvError;
+use crate::randomise::{self, Variation};
 use crate::render::{Backend, Eyes, Quality};
 use crate::world::WorldError;
 
@@ -49,7 +50,7 @@ impl Simulation {
         })
     }
 
-    /// The model.
+    /// The model, without variations.
     pub fn model(&self) -> &Arc<MjModel> {
         &self.model
     }
@@ -62,6 +63,12 @@ impl Simulation {
     /// The state, to be changed.
     pub fn data_mut(&mut self) -> &mut MjData<Arc<MjModel>> {
         &mut self.data
+    }
+
+    /// Makes this simulation differ from its model as `variation` says; a variation before it is undone. Starts, delays and
+    /// noise are the environment's to apply. A saved state does not hold the variation: whoever saves keeps it too.
+    pub fn vary(&mut self, variation: &Variation) {
+        randomise::adopt(&mut self.data, &self.model, variation);
     }
 
     /// Steps the physics `count` times.

@@ -4,7 +4,9 @@ mod measure;
 mod place;
 #[cfg(test)]
 mod tests;
+mod vary;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use rapport_robot::{ArmSpec, so101};
 pub use measure::{ObjectState, Reading, ServoState};
 pub use place::Torque;
 
+use crate::randomise::Variation;
 use crate::scene::Scene;
 
 /// Everything that decides how a simulation goes on.
@@ -44,6 +47,8 @@ pub struct Snapshot {
     state: Box<[f64]>,
     goals: Vec<f64>,
     enabled: Vec<bool>,
+    underway: VecDeque<Vec<f64>>,
+    variation: Arc<Variation>,
     signature: u64,
 }
 
@@ -51,6 +56,10 @@ struct Physics {
     data: MjData<Arc<MjModel>>,
     goals: Vec<f64>,
     enabled: Vec<bool>,
+    /// Goals that have been sent and not yet arrived, the oldest first, one for each physics step of the delay.
+    underway: VecDeque<Vec<f64>>,
+    /// What this world has that its scene has not.
+    variation: Arc<Variation>,
     steps: u64,
     /// Poses of bodies, sites and cameras belong to the present joint positions.
     poses_fresh: bool,
@@ -91,11 +100,14 @@ impl World {
                 data,
                 goals: vec![0.0; joints],
                 enabled: vec![true; joints],
+                underway: VecDeque::new(),
+                variation: Arc::default(),
                 steps: 0,
                 poses_fresh: false,
                 diverged: None,
             })),
         };
+        world.set_delay(&mut world.lock());
         world.reset();
         Ok(world)
     }
@@ -126,7 +138,7 @@ impl World {
         self.lock().steps
     }
 
-    /// Puts everything back where the scene has it, at rest.
+    /// Puts everything back where the scene has it, at rest. A variation stays.
     pub fn reset(&self) {
         let mut physics = self.lock();
         physics.data.reset();
@@ -134,6 +146,7 @@ impl World {
         physics.poses_fresh = false;
         physics.goals.fill(0.0);
         physics.enabled.fill(true);
+        physics.arrive();
     }
 
     /// Steps the physics until `deadline`, to the nearest step that is not before it.
@@ -161,11 +174,15 @@ impl World {
             for (i, hinge) in self.scene.hinges.iter().enumerate() {
                 // A servo without torque has its goal where it is, which is exactly no force.
                 let goal = if physics.enabled[i] {
-                    physics.goals[i]
+                    physics.underway.front().unwrap_or(&physics.goals)[i]
                 } else {
                     physics.data.qpos()[hinge.position]
                 };
                 physics.data.ctrl_mut()[hinge.servo] = goal;
+            }
+            if let Some(mut arrived) = physics.underway.pop_front() {
+                arrived.copy_from_slice(&physics.goals);
+                physics.underway.push_back(arrived);
             }
             physics.data.step();
             physics.steps += 1;
@@ -187,6 +204,8 @@ impl World {
             state: physics.data.state(FULL_STATE),
             goals: physics.goals.clone(),
             enabled: physics.enabled.clone(),
+            underway: physics.underway.clone(),
+            variation: physics.variation.clone(),
             signature: self.scene.model().signature(),
         }
     }
@@ -201,6 +220,7 @@ impl World {
             ));
         }
         let mut physics = self.lock();
+        self.vary_locked(&mut physics, &snapshot.variation);
         physics.data.reset();
         physics
             .data
@@ -208,6 +228,7 @@ impl World {
             .map_err(|error| WorldError::Invalid(error.to_string()))?;
         physics.goals.clone_from(&snapshot.goals);
         physics.enabled.clone_from(&snapshot.enabled);
+        physics.underway.clone_from(&snapshot.underway);
         physics.poses_fresh = false;
         physics.diverged = None;
         Ok(())
@@ -254,6 +275,15 @@ impl World {
 
     fn time(&self, physics: &Physics) -> Duration {
         Duration::from_nanos((self.step.as_nanos() as u64).saturating_mul(physics.steps))
+    }
+}
+
+impl Physics {
+    /// All goals have arrived: nothing older is on its way.
+    fn arrive(&mut self) {
+        for goals in &mut self.underway {
+            goals.clone_from(&self.goals);
+        }
     }
 }
 

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use rapport::sim::render::Backend;
+use rapport::sim::render::{Backend, Quality};
 use rapport::sim::{Actions, EnvConfig, VecEnv, environment};
 use serde::Serialize;
 
 use super::Usage;
+use super::environment::from_name;
 use crate::interrupt;
 use crate::ui::Ui;
 
@@ -22,9 +23,18 @@ pub struct Args {
     /// What to measure: `sim`.
     #[arg(default_value = "sim")]
     name: String,
+    /// Print the names of the environments and stop.
+    #[arg(long)]
+    list: bool,
     /// Environments; may be given several times. Default: every one whose models are here.
     #[arg(long = "env", value_name = "NAME")]
     envs: Vec<String>,
+    /// How well pictures are drawn: fast, smooth or high.
+    #[arg(long, default_value = "fast", value_parser = from_name::<Quality>)]
+    quality: Quality,
+    /// What draws them: cpu, gl or auto.
+    #[arg(long, default_value = "cpu", value_parser = from_name::<Backend>)]
+    renderer: Backend,
     /// Sides of the square pictures, pixels.
     #[arg(long, value_delimiter = ',', default_values_t = [64, 128, 224], value_name = "N,...")]
     sizes: Vec<u32>,
@@ -60,12 +70,16 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if args.name != "sim" {
         return Err(Usage(format!("there is no bench {}; there is sim", args.name)).into());
     }
+    if args.list {
+        let names = environment::names();
+        return ui.result(&names, || names.join("\n"));
+    }
     let usable = |seconds: f64| seconds.is_finite() && seconds > 0.0;
     if !usable(args.seconds) || args.threads.contains(&0) || args.sizes.contains(&0) {
         return Err(Usage("--seconds, --threads and --sizes must be above 0".into()).into());
     }
     let envs = if args.envs.is_empty() {
-        let here = |name: &&str| environment::make(name, &config()).is_ok();
+        let here = |name: &&str| environment::make(name, &config(args)).is_ok();
         environment::names()
             .into_iter()
             .filter(here)
@@ -101,16 +115,17 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     ui.result(&figures, || table(&figures))
 }
 
-fn config() -> EnvConfig {
+fn config(args: &Args) -> EnvConfig {
     EnvConfig {
-        renderer: Backend::Cpu,
+        renderer: args.renderer,
+        quality: args.quality,
         ..EnvConfig::default()
     }
 }
 
 /// Environment steps a second; `None` where pictures are asked for and there is no camera.
 fn measure(args: &Args, env: &str, threads: usize, size: u32) -> anyhow::Result<Option<f64>> {
-    let mut envs = VecEnv::new(env, &config(), LANES * threads, threads)
+    let mut envs = VecEnv::new(env, &config(args), LANES * threads, threads)
         .with_context(|| format!("measuring {env}"))?;
     let Some(camera) = envs.description().cameras.first().cloned().or_else(|| {
         // No picture is asked for.

@@ -8,11 +8,11 @@ use rapport::policy::load_policy;
 use serde::Serialize;
 
 use super::Usage;
+use super::environment::EnvironmentArgs;
 use crate::evaluation::{
     StateCorrelation, SuccessRate, independent_states, state_correlation, success_rate,
 };
 use crate::labelling::Labeller;
-use crate::practice::SimPractice;
 use crate::station::PICTURE;
 use crate::ui::Ui;
 
@@ -22,9 +22,8 @@ pub struct Args {
     /// A policy's directory.
     #[arg(long, value_name = "DIR")]
     pub policy: Option<PathBuf>,
-    /// Environment.
-    #[arg(long, default_value = "so101-push")]
-    pub env: String,
+    #[command(flatten)]
+    pub environment: EnvironmentArgs,
     /// Episodes, none of which training has seen.
     #[arg(long, default_value_t = 50)]
     pub episodes: usize,
@@ -40,9 +39,6 @@ pub struct Args {
     /// Folder for the films.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Camera; default: the environment's first.
-    #[arg(long)]
-    pub camera: Option<String>,
     /// Where to compute features.
     #[arg(long, default_value = "cpu", value_name = "cpu|wgpu")]
     pub device: DeviceChoice,
@@ -121,7 +117,7 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
             }
             let mut policy = load_policy(dir)?;
             let size = if args.videos > 0 { (480, 480) } else { PICTURE };
-            let mut practice = SimPractice::new(&args.env, args.camera.as_deref(), size)?;
+            let mut practice = args.environment.practice(size)?;
             let fps = practice.policy_hz();
             let bar = ui.bar(args.episodes as u64, "evaluating");
             let film = |episode: usize, frames: Vec<image::RgbImage>, success: bool| {
@@ -153,7 +149,7 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
     };
     let mut rewards = Vec::new();
     if !args.rewards.is_empty() {
-        let mut practice = SimPractice::new(&args.env, args.camera.as_deref(), PICTURE)?;
+        let mut practice = args.environment.practice(PICTURE)?;
         let (frames, truth) = independent_states(&mut practice, args.states, args.seed)?;
         for dir in &args.rewards {
             let (reward, encoder) = super::reward::open_reward(dir, args.device)?;
@@ -167,7 +163,7 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
         }
     }
     Ok(Evaluation {
-        env: args.env.clone(),
+        env: args.environment.env.clone(),
         policy,
         rewards,
     })

@@ -6,11 +6,13 @@ mod dataset;
 pub mod demo;
 pub mod deploy;
 mod encode;
+pub mod environment;
 pub mod eval;
 pub mod prefer;
 pub mod record;
 mod replay;
 pub mod reward;
+pub mod sim;
 mod teleop;
 pub mod train;
 mod twin;
@@ -63,6 +65,7 @@ enum Command {
     Train(train::Args),
     Eval(eval::Args),
     Deploy(deploy::Args),
+    Sim(sim::Args),
     Twin(twin::Args),
     View(view::Args),
     Bench(bench::Args),
@@ -115,6 +118,7 @@ fn run(command: Command, ui: Ui) -> anyhow::Result<()> {
         Command::Train(args) => train::run(&args, ui),
         Command::Eval(args) => eval::run(&args, ui),
         Command::Deploy(args) => deploy::run(&args, ui),
+        Command::Sim(args) => sim::run(&args, ui),
         Command::Twin(args) => twin::run(&args, ui),
         Command::View(args) => view::run(&args, ui),
         Command::Bench(args) => bench::run(&args, ui),

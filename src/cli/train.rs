@@ -10,10 +10,10 @@ use rapport::reward::LoadedReward;
 use serde::{Deserialize, Serialize};
 
 use super::Usage;
+use super::environment::EnvironmentArgs;
 use crate::clips::{Library, camera_of};
 use crate::interrupt;
 use crate::labelling::Labeller;
-use crate::practice::SimPractice;
 use crate::run_dir::{self, MetricsLog};
 use crate::schema;
 use crate::training::{RewardSource, TrainingConfig, train};
@@ -34,9 +34,9 @@ pub struct Args {
     /// Demonstrations: what `bc` copies, what `sac` starts from.
     #[arg(long, value_name = "DIR")]
     pub dataset: Option<PathBuf>,
-    /// Environment to practise in (`sac`): a task of the SO-101, a benchmark.
-    #[arg(long, default_value = "so101-push")]
-    pub env: String,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub environment: EnvironmentArgs,
     /// Steps in the task (`sac`).
     #[arg(long, default_value_t = 15_000)]
     pub steps: u64,
@@ -52,9 +52,6 @@ pub struct Args {
     /// Rewards are multiplied by this before the learner sees them (`sac`).
     #[arg(long, default_value_t = 10.0)]
     pub reward_scale: f64,
-    /// Camera whose pictures the reward sees; default: the environment's first.
-    #[arg(long)]
-    pub camera: Option<String>,
     /// Seed of networks, exploration and episodes.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -109,7 +106,7 @@ fn bc(args: &Args, ui: Ui) -> anyhow::Result<()> {
         .as_deref()
         .ok_or_else(|| Usage("bc copies demonstrations: give them with --dataset".into()))?;
     let dataset = rapport::dataset::Dataset::open(dir)?;
-    let mut practice = SimPractice::new(&args.env, args.camera.as_deref(), (32, 32))?;
+    let mut practice = args.environment.practice((32, 32))?;
     let spec = schema::policy_spec(&mut practice)?;
     let demonstrations = (0..dataset.len())
         .map(|index| {
@@ -194,7 +191,7 @@ fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Some(super::reward::open_reward(word.as_ref(), args.device)?)
     };
     let size = demonstration_size(args)?;
-    let mut practice = SimPractice::new(&args.env, args.camera.as_deref(), size)?;
+    let mut practice = args.environment.practice(size)?;
     let spec = schema::policy_spec(&mut practice)?;
     let mut learner = if args.resume {
         Sac::resume(&args.out)?
@@ -233,7 +230,7 @@ fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
         ..TrainingConfig::default()
     };
     let mut log = MetricsLog::open(&args.out)?;
-    let bar = ui.bar(args.steps, &format!("sac on {}", args.env));
+    let bar = ui.bar(args.steps, &format!("sac on {}", args.environment.env));
     let summary = train(
         &mut practice,
         &mut reward,
@@ -269,7 +266,11 @@ fn demonstration_size(args: &Args) -> anyhow::Result<(u32, u32)> {
         return Ok((112, 112));
     };
     let dataset = rapport::dataset::Dataset::open(dir)?;
-    let frame = dataset.frame(0, &camera_of(&dataset, args.camera.as_deref())?, 0)?;
+    let frame = dataset.frame(
+        0,
+        &camera_of(&dataset, args.environment.camera.as_deref())?,
+        0,
+    )?;
     Ok(frame.dimensions())
 }
 
@@ -289,7 +290,7 @@ fn seed_with_demonstrations(
             let mut encoder = rapport::perception::open(&reward.encoder.name, args.device)?;
             Some(Library::encode(
                 dir,
-                args.camera.as_deref(),
+                args.environment.camera.as_deref(),
                 &mut *encoder,
                 ui,
             )?)

@@ -14,6 +14,7 @@ use super::write_up;
 use crate::cli::Usage;
 use crate::cli::demo::Args;
 use crate::cli::deploy::{self, Deployment};
+use crate::cli::environment::EnvironmentArgs;
 use crate::cli::eval::{self, RewardEvaluation};
 use crate::cli::prefer::{self, Annotator};
 use crate::cli::reward::{
@@ -177,13 +178,12 @@ impl Story {
         let rewards = eval::evaluate(
             &eval::Args {
                 policy: None,
-                env: TASK.into(),
+                environment: EnvironmentArgs::named(TASK),
                 episodes: args.episodes,
                 rewards: state_rewards.to_vec(),
                 states: 400,
                 videos: 0,
                 out: None,
-                camera: None,
                 device: DeviceChoice::Cpu,
                 seed: 0,
             },
@@ -442,13 +442,12 @@ fn evaluate_method(args: &Args, method: Method, ui: Ui) -> anyhow::Result<Method
         let evaluation = eval::evaluate(
             &eval::Args {
                 policy: Some(run_of(args, method, seed)),
-                env: TASK.into(),
+                environment: EnvironmentArgs::named(TASK),
                 episodes: args.episodes,
                 rewards: Vec::new(),
                 states: 0,
                 videos: if seed == 0 { 3 } else { 0 },
                 out: Some(args.out.join("videos").join(method.folder())),
-                camera: None,
                 device: DeviceChoice::Cpu,
                 seed: 1_000 + seed,
             },

@@ -7,8 +7,10 @@ use rapport_robot::action::ActionError;
 use rapport_robot::guard::{GuardConfig, GuardError, GuardState, Workspace};
 use serde::{Deserialize, Serialize};
 
+use crate::arm_config::ArmConfig;
 use crate::assets::MissingAsset;
 use crate::models::ModelError;
+use crate::randomise::Randomisation;
 use crate::render::{Backend, Quality, RenderError};
 use crate::scene::SceneError;
 use crate::tasks::UnknownTask;
@@ -40,6 +42,10 @@ pub struct EnvConfig {
     pub renderer: Backend,
     /// How well they are drawn.
     pub quality: Quality,
+    /// The arm's servos and joints, for the tasks of the SO-101.
+    pub arm: ArmConfig,
+    /// What varies from episode to episode, for the tasks of the SO-101.
+    pub randomisation: Randomisation,
 }
 
 impl Default for EnvConfig {
@@ -55,6 +61,8 @@ impl Default for EnvConfig {
             guard: guard_config(),
             renderer: Backend::default(),
             quality: Quality::default(),
+            arm: ArmConfig::default(),
+            randomisation: Randomisation::default(),
         }
     }
 }

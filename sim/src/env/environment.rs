@@ -1,11 +1,14 @@
 //! A task of the SO-101 as an [`Environment`].
 
+use std::sync::Arc;
+
 use image::RgbImage;
 use rapport_robot::action::ActionMapper;
 use rapport_robot::guard::GuardMemory;
 
 use super::{Env, EnvConfig, EnvError};
 use crate::environment::{Actions, Description, EnvState, Environment, Outcome};
+use crate::randomise::Variation;
 use crate::scene::CAMERAS;
 use crate::tasks::Task;
 use crate::world::{Snapshot, World};
@@ -93,6 +96,10 @@ impl Environment for Env {
         self.step = saved.step;
         self.latest.clone_from(&saved.latest);
         Ok(())
+    }
+
+    fn variation(&self) -> Option<Arc<Variation>> {
+        Some(Env::variation(self))
     }
 
     fn as_arm(&self) -> Option<&Env> {

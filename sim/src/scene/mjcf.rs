@@ -8,8 +8,8 @@ use crate::arm_mjcf;
 /// The whole model.
 pub(super) fn mjcf(config: &SceneConfig) -> String {
     let defaults = arm_mjcf::defaults();
-    let arm = arm_mjcf::bodies();
-    let actuators = arm_mjcf::actuators();
+    let arm = arm_mjcf::bodies(&config.arm);
+    let actuators = arm_mjcf::actuators(&config.arm);
     let cube = config.cube.as_ref().map(cube).unwrap_or_default();
     let target = config.target.map(target).unwrap_or_default();
     let timestep = config.timestep_s;

@@ -38,11 +38,20 @@ impl World {
     ///
     /// Errors: [`WorldError::Invalid`] for a joint that does not exist.
     pub fn set_servo_torque(&self, joint: usize, torque: Torque) -> Result<(), WorldError> {
-        let mut physics = self.lock();
-        *physics
+        let physics = &mut *self.lock();
+        let enabled = physics
             .enabled
             .get_mut(joint)
-            .ok_or_else(|| no_joint(joint))? = torque == Torque::On;
+            .ok_or_else(|| no_joint(joint))?;
+        let was = std::mem::replace(enabled, torque == Torque::On);
+        if *enabled && !was {
+            // What was sent before the torque went off is no longer on its way.
+            let goal = physics.goals[joint];
+            physics
+                .underway
+                .iter_mut()
+                .for_each(|goals| goals[joint] = goal);
+        }
         Ok(())
     }
 
@@ -64,6 +73,7 @@ impl World {
             physics.goals[i] = angle;
             physics.enabled[i] = true;
         }
+        physics.arrive();
         physics.poses_fresh = false;
         Ok(())
     }
@@ -136,6 +146,7 @@ impl World {
         for (i, hinge) in self.scene.hinges.iter().enumerate() {
             physics.goals[i] = physics.data.qpos()[hinge.position];
         }
+        physics.arrive();
     }
 
     pub(crate) fn servos_enabled(&self) -> Vec<bool> {

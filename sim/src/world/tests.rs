@@ -119,3 +119,51 @@ fn a_snapshot_of_another_scene_is_refused() {
         Err(WorldError::Invalid(_))
     ));
 }
+
+#[test]
+fn a_delayed_goal_arrives_so_many_steps_later_and_otherwise_the_same() {
+    let world = |delay_s: f64| {
+        let mut config = SceneConfig::default();
+        config.arm.servo.delay_s = delay_s;
+        let world = World::new(Scene::new(config).unwrap()).unwrap();
+        world.place_arm(&REST).unwrap();
+        world
+    };
+    let goal = [0.6, 0.3, 0.3, 1.0, 0.2, 0.0];
+    let positions = |world: &World| world.arm_state().unwrap().positions;
+    let (prompt, late) = (world(0.0), world(0.04));
+    late.set_goals(&goal);
+    // Eight steps pass before it arrives, in which the arm holds where it was.
+    late.advance(8).unwrap();
+    prompt.advance(8).unwrap();
+    assert_eq!(positions(&late), positions(&prompt));
+    prompt.set_goals(&goal);
+    prompt.advance(50).unwrap();
+    late.advance(50).unwrap();
+    assert_eq!(positions(&late), positions(&prompt));
+    // Goals under way are part of the state.
+    late.set_goals(&REST);
+    late.advance(3).unwrap();
+    let middle = late.snapshot();
+    late.advance(20).unwrap();
+    let other = world(0.04);
+    other.restore(&middle).unwrap();
+    other.advance(20).unwrap();
+    assert_eq!(positions(&other), positions(&late));
+}
+
+#[test]
+fn a_servo_that_is_switched_on_does_not_see_goals_from_before() {
+    let mut config = SceneConfig::default();
+    config.arm.servo.delay_s = 0.1;
+    let world = World::new(Scene::new(config).unwrap()).unwrap();
+    world.place_arm(&REST).unwrap();
+    world.set_servo_torque(0, Torque::Off).unwrap();
+    world.set_servo_goal(0, 1.5).unwrap();
+    world.advance(40).unwrap();
+    let now = world.servo(0).unwrap().position;
+    world.set_servo_goal(0, now).unwrap();
+    world.set_servo_torque(0, Torque::On).unwrap();
+    world.advance(40).unwrap();
+    assert!((world.servo(0).unwrap().position - now).abs() < 1e-3);
+}

@@ -13,6 +13,7 @@ use rapport::sim::robosuite::Robosuite;
 use serde::Serialize;
 
 use crate::cli::Usage;
+use crate::cli::environment::from_name;
 use crate::importing::{Columns, Import, Imported, write};
 use crate::interrupt;
 use crate::ui::Ui;
@@ -101,10 +102,6 @@ impl FromStr for Size {
         };
         Ok(Self(side(width)?, side(height)?))
     }
-}
-
-fn from_name<T: serde::de::DeserializeOwned>(name: &str) -> Result<T, String> {
-    serde_json::from_value(name.into()).map_err(|error| error.to_string())
 }
 
 #[derive(Serialize)]
