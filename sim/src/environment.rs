@@ -6,6 +6,7 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::env::{Env, EnvConfig, EnvError};
+use crate::magical;
 use crate::scene::Scene;
 use crate::tasks;
 
@@ -178,6 +179,9 @@ impl Maker {
     ///
     /// Errors: [`EnvError::Task`] lists the names there are; others where an asset is missing or a model does not compile.
     pub fn new(name: &str, config: &EnvConfig) -> Result<Self, EnvError> {
+        if let Some(maker) = magical::maker(name, config) {
+            return Ok(maker);
+        }
         let config = config.clone();
         let task = tasks::by_name(name)?;
         let scene = Scene::new(task.scene())?;
@@ -213,5 +217,6 @@ pub fn make(name: &str, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvE
 
 /// The names that [`make`] knows.
 pub fn names() -> Vec<&'static str> {
-    tasks::all().iter().map(|task| task.name()).collect()
+    let tasks = tasks::all().into_iter().map(|task| task.name());
+    tasks.chain(magical::names()).collect()
 }

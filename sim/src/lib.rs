@@ -7,6 +7,7 @@ pub mod camera;
 pub mod clock;
 pub mod env;
 pub mod environment;
+pub mod magical;
 pub mod render;
 pub mod scene;
 pub mod script;
