@@ -6,7 +6,7 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::env::{Env, EnvConfig, EnvError};
-use crate::magical;
+use crate::magical::{self, Magical};
 use crate::scene::Scene;
 use crate::tasks;
 
@@ -156,6 +156,11 @@ pub trait Environment: Send {
 
     /// The SO-101 task with its guard, for those who need the arm.
     fn as_arm(&self) -> Option<&Env> {
+        None
+    }
+
+    /// The world of X-Magical, for its scripted operator.
+    fn as_magical(&self) -> Option<&Magical> {
         None
     }
 }

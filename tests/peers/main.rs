@@ -1,6 +1,8 @@
 //! Software that others wrote, on what ours writes: the readers that LeRobot uses, the servo maker's client, the Rerun viewer.
 #![allow(clippy::print_stdout)]
 
+mod x_magical;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;

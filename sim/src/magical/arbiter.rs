@@ -65,7 +65,13 @@ impl Arbiter {
     }
 
     /// Takes over a step's collision and keeps the impulses of points that were there before.
-    fn refresh(&mut self, shapes: (usize, usize), all: &[Shape], bodies: &[Body], found: &Collision) {
+    fn refresh(
+        &mut self,
+        shapes: (usize, usize),
+        all: &[Shape],
+        bodies: &[Body],
+        found: &Collision,
+    ) {
         let (a, b) = (&all[shapes.0], &all[shapes.1]);
         self.shapes = shapes;
         self.bodies = (a.body, b.body);

@@ -264,7 +264,11 @@ mod tests {
     #[test]
     fn shapes_touch_within_their_radii_and_not_beyond() {
         let disc = |x: f64| at(Shape::circle(0, 0.2), x, 0.0);
-        let wall = at(Shape::segment(1, vec2(0.0, -1.0), vec2(0.0, 1.0), 0.1), 0.0, 0.0);
+        let wall = at(
+            Shape::segment(1, vec2(0.0, -1.0), vec2(0.0, 1.0), 0.1),
+            0.0,
+            0.0,
+        );
         let square = at(Shape::rectangle(2, 0.4, 0.4, 0.01), 0.0, 0.0);
         for (x, touches) in [(0.29, 1), (0.31, 0)] {
             let found = collide((0, &disc(x)), (1, &wall), 0);

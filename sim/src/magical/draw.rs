@@ -133,14 +133,14 @@ impl Easel<'_> {
         let still = Transform::identity();
         self.canvas
             .fill_path(&path, &paint(fill), FillRule::Winding, still, None);
-        if let Some(outline) = outline {
-            let stroke = Stroke {
-                width: OUTLINE,
-                ..Stroke::default()
-            };
-            self.canvas
-                .stroke_path(&path, &paint(outline), &stroke, still, None);
-        }
+        // The original's polygons hold the pixels of their edges, which makes them half a pixel larger all around.
+        let (colour, width) = outline.map_or((fill, 1.0), |outline| (outline, OUTLINE));
+        let stroke = Stroke {
+            width,
+            ..Stroke::default()
+        };
+        self.canvas
+            .stroke_path(&path, &paint(colour), &stroke, still, None);
     }
 
     fn rectangle(&mut self, at: &Placement, size: (f64, f64), fill: Rgb, outline: Rgb) {

@@ -53,9 +53,19 @@ const NAMED: [Named; 12] = {
         named("x-magical-mediumstick-demo", Sweep, Mediumstick, Demo),
         named("x-magical-longstick-demo", Sweep, Longstick, Demo),
         named("x-magical-avoid-shortstick", Avoid, Shortstick, TestLayout),
-        named("x-magical-avoid-mediumstick", Avoid, Mediumstick, TestLayout),
+        named(
+            "x-magical-avoid-mediumstick",
+            Avoid,
+            Mediumstick,
+            TestLayout,
+        ),
         named("x-magical-group-shortstick", Group, Shortstick, TestLayout),
-        named("x-magical-group-mediumstick", Group, Mediumstick, TestLayout),
+        named(
+            "x-magical-group-mediumstick",
+            Group,
+            Mediumstick,
+            TestLayout,
+        ),
     ]
 };
 
@@ -182,5 +192,9 @@ impl Environment for Magical {
         self.world.clone_from(&saved.world);
         self.step = saved.step;
         Ok(())
+    }
+
+    fn as_magical(&self) -> Option<&Magical> {
+        Some(self)
     }
 }

@@ -27,6 +27,8 @@ struct Reach {
     beside: f64,
     /// How far it may be off the line when it begins to push.
     tolerance: f64,
+    /// Whether it changes to the line of the next block on a curve.
+    curves: bool,
 }
 
 impl Reach {
@@ -37,8 +39,9 @@ impl Reach {
                 contact: 0.2 + block,
                 clear: 0.54,
                 half: 0.1,
-                beside: 0.2 + block + 0.1,
+                beside: 0.2 + block + 0.05,
                 tolerance: 0.05,
+                curves: true,
             },
             Some((width, depth)) => {
                 let half = width / 2.0;
@@ -46,10 +49,15 @@ impl Reach {
                 let contact = depth / 2.0 + block;
                 Self {
                     contact,
-                    clear: if long { contact + 0.05 } else { half + block + 0.05 },
+                    clear: if long {
+                        contact + 0.05
+                    } else {
+                        half + block + 0.05
+                    },
                     half,
                     beside: half + block + 0.04,
                     tolerance: if long { 0.2 } else { 0.05 },
+                    curves: embodiment == Embodiment::Shortstick,
                 }
             }
         }
@@ -59,8 +67,10 @@ impl Reach {
 /// An operator for one episode.
 #[derive(Clone, Debug)]
 pub struct Expert {
-    /// In avoid: the block is where it can go up.
-    aside: bool,
+    /// In avoid and group: the blocks are where they can go up.
+    ready: bool,
+    /// It is on its way back from what it has pushed.
+    backing: bool,
 }
 
 impl Default for Expert {
@@ -88,7 +98,10 @@ fn turn(error: f64) -> f64 {
 impl Expert {
     /// At the beginning of an episode.
     pub fn new() -> Self {
-        Self { aside: false }
+        Self {
+            ready: false,
+            backing: false,
+        }
     }
 
     /// What it does now: writes the action to `out`, `[action_len]`.
@@ -97,15 +110,15 @@ impl Expert {
         let reach = Reach::new(world.robot().embodiment());
         let blocks: Vec<Block> = (0..world.block_count()).map(|i| world.block(i)).collect();
         let (speed, turn) = match world.task() {
-            Task::Sweep => Self::sweep(world, &reach, &blocks),
+            Task::Sweep => self.sweep(world, &reach, &blocks),
             Task::Avoid => self.avoid(world, &reach, blocks[0].at),
-            Task::Group => Self::group(world, &reach, &blocks),
+            Task::Group => self.group(world, &reach, &blocks),
         };
         (out[0], out[1]) = (speed, turn);
     }
 
     /// As many blocks at once as the body is wide, the others after them.
-    fn sweep(world: &World, reach: &Reach, blocks: &[Block]) -> (f64, f64) {
+    fn sweep(&mut self, world: &World, reach: &Reach, blocks: &[Block]) -> (f64, f64) {
         let mut left: Vec<Vec2> = blocks
             .iter()
             .filter(|block| !block.in_zone)
@@ -114,7 +127,9 @@ impl Expert {
         left.sort_by(|a, b| a.x.total_cmp(&b.x));
         let x = world.robot_pose().0.x;
         let width = reach.half - 0.04;
+        // From one end to the other: the middle is on the way.
         let best = (0..left.len())
+            .filter(|&first| width > 0.2 || first == 0 || first + 1 == left.len())
             .map(|first| {
                 let fits = left[first..]
                     .iter()
@@ -122,38 +137,116 @@ impl Expert {
                     .count();
                 let group = &left[first..first + fits];
                 let target = line(group, x, width);
-                (fits, (target.x - x).abs(), target)
+                let spread = (group[fits - 1].x - group[0].x) / 2.0;
+                (fits, (target.x - x).abs(), (target, spread))
             })
             .max_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
-        best.map_or((0.0, 0.0), |(_, _, target)| {
-            push(world, reach, target, vec2(0.0, 1.0))
-        })
+        match best {
+            Some((_, _, target)) => self.push(world, reach, target, vec2(0.0, 1.0)),
+            None => (0.0, 0.0),
+        }
     }
 
     /// To the nearer side first, then up.
     fn avoid(&mut self, world: &World, reach: &Reach, block: Vec2) -> (f64, f64) {
-        self.aside |= block.x.abs() > ASIDE || block.y > FORBIDDEN.0.y + 0.3;
-        if self.aside {
-            return Self::sweep(world, reach, &[world.block(0)]);
+        self.ready |= block.x.abs() > ASIDE || block.y > FORBIDDEN.0.y + 0.3;
+        if self.ready {
+            return self.sweep(world, reach, &[world.block(0)]);
         }
         let place = vec2((ASIDE + 0.1).copysign(block.x), 0.05);
-        push(world, reach, block, (place - block).normalize())
+        self.push(world, reach, (block, 0.0), (place - block).normalize())
     }
 
     /// One to the other first, then both up.
-    fn group(world: &World, reach: &Reach, blocks: &[Block]) -> (f64, f64) {
+    fn group(&mut self, world: &World, reach: &Reach, blocks: &[Block]) -> (f64, f64) {
         let (a, b) = (blocks[0].at, blocks[1].at);
-        if a.distance(b) < TOGETHER - 0.07 || a.y.max(b.y) > 0.55 {
-            let centre = (a + b) * 0.5;
+        self.ready |= a.distance(b) < TOGETHER - 0.09;
+        if self.ready {
             if blocks.iter().all(|block| block.in_zone) {
                 return (0.0, 0.0);
             }
-            let target = vec2(centre.x, a.y.min(b.y));
-            return push(world, reach, target, vec2(0.0, 1.0));
+            let target = vec2((a.x + b.x) * 0.5, a.y.min(b.y));
+            let spread = (a.x - b.x).abs() / 2.0;
+            return self.push(world, reach, (target, spread), vec2(0.0, 1.0));
         }
-        // The outer one goes inwards: there is more room on that side of the other.
-        let (near, far) = if a.x.abs() < b.x.abs() { (b, a) } else { (a, b) };
-        push(world, reach, near, (far - near).normalize())
+        // The one that is nearer to the middle has more room behind it.
+        let (pushed, other) = if a.x.abs() < b.x.abs() {
+            (a, b)
+        } else {
+            (b, a)
+        };
+        self.push(
+            world,
+            reach,
+            (pushed, 0.0),
+            vec2((other.x - pushed.x).signum(), 0.0),
+        )
+    }
+
+    /// Pushes what is at a point, as far as `spread` to both sides, along the unit vector `way`.
+    fn push(
+        &mut self,
+        world: &World,
+        reach: &Reach,
+        (target, spread): (Vec2, f64),
+        way: Vec2,
+    ) -> (f64, f64) {
+        let (at, angle) = world.robot_pose();
+        let offset = at - target;
+        // Along the way and to its left.
+        let (along, aside) = (offset.dot(way), offset.dot(way.perp()));
+        let place = |along: f64, aside: f64| target + way * along + way.perp() * aside;
+
+        let touching = along > -(reach.contact + 0.04);
+        let tolerance = if touching {
+            reach.half.max(0.08)
+        } else {
+            reach.tolerance
+        };
+        if along < -0.2 * reach.contact && aside.abs() < tolerance {
+            // A wide body has to be straight before it touches.
+            let near = reach.half > 0.5 && along > -(reach.contact + 0.12);
+            let correction = if near {
+                0.0
+            } else {
+                (2.0 * aside).clamp(-0.4, 0.4)
+            };
+            let error = wrap(heading(way) - correction - angle);
+            let speed = if error.abs() < 0.35 { SPEED } else { 0.0 };
+            return (speed, turn(error));
+        }
+        let beside = reach.beside + spread;
+        let blocked = along > -0.5 * reach.contact && aside.abs() < beside - 0.05;
+        if reach.curves && !blocked {
+            if along > -reach.clear {
+                self.backing = true;
+            } else if along < -(reach.clear + 0.3) {
+                self.backing = false;
+            }
+            return self.change_line((along, aside), heading(way) - angle);
+        }
+        if along < -0.9 * reach.clear {
+            return drive(world, place(-reach.clear, 0.0));
+        }
+        if blocked {
+            return drive(world, place(along, beside.copysign(aside)));
+        }
+        drive(world, place(-reach.clear - 0.05, aside))
+    }
+
+    /// Gets onto the line along which it will push on two arcs, the second of which ends on it. `place`: along the line and to its
+    /// left; `straight`: the turn that would bring it in line.
+    fn change_line(&self, (along, aside): (f64, f64), straight: f64) -> (f64, f64) {
+        // As tight as it turns at full speed.
+        const RADIUS: f64 = 0.38;
+        let tilt = (1.0 - aside.abs() / RADIUS).max(0.0).acos().copysign(aside);
+        if !self.backing {
+            return (SPEED, turn(wrap(straight - tilt)));
+        }
+        // Not yet past the blocks that are still in their places.
+        let start = if aside.abs() < 0.6 { 0.0 } else { -0.1 };
+        let tilt = if along > start { 0.0 } else { tilt };
+        (-SPEED, turn(wrap(straight + tilt)))
     }
 }
 
@@ -166,44 +259,22 @@ fn line(group: &[Vec2], x: f64, width: f64) -> Vec2 {
     vec2(x.clamp(middle - spare, middle + spare), lowest)
 }
 
-/// Pushes what is at `target` along the unit vector `way`.
-fn push(world: &World, reach: &Reach, target: Vec2, way: Vec2) -> (f64, f64) {
+/// Drives to a point, forwards or backwards: what turns less, but with what sticks out in front away from a wall at the side.
+fn drive(world: &World, goal: Vec2) -> (f64, f64) {
     let (at, angle) = world.robot_pose();
-    let offset = at - target;
-    // Along the way and to its left.
-    let (along, aside) = (offset.dot(way), offset.dot(way.perp()));
-    let place = |along: f64, aside: f64| target + way * along + way.perp() * aside;
-
-    let touching = along > -(reach.contact + 0.04) && along < 0.0;
-    let tolerance = if touching {
-        reach.half.max(0.08)
-    } else {
-        reach.tolerance
-    };
-    if along < -0.5 * reach.contact && aside.abs() < tolerance {
-        let error = wrap(heading(way) - (2.0 * aside).clamp(-0.4, 0.4) - angle);
-        let speed = if error.abs() < 0.35 { SPEED } else { 0.0 };
-        return (speed, turn(error));
-    }
-    if along < -0.9 * reach.clear {
-        return drive(at, angle, place(-reach.clear, 0.0));
-    }
-    if along > -0.5 * reach.contact && aside.abs() < reach.beside - 0.05 {
-        let out = reach.beside.copysign(aside);
-        return drive(at, angle, place(along, out));
-    }
-    drive(at, angle, place(-reach.clear - 0.05, aside))
-}
-
-/// Drives to a point, forwards or backwards.
-fn drive(at: Vec2, angle: f64, goal: Vec2) -> (f64, f64) {
     let way = goal - at;
-    let mut error = wrap(heading(way) - angle);
-    let mut sign = 1.0;
-    if error.abs() > FRAC_PI_2 {
-        error = wrap(error + PI);
-        sign = -1.0;
-    }
+    let forward = wrap(heading(way) - angle);
+    let sideways = way.x.abs() > way.y.abs();
+    let backwards = if sideways && world.robot().embodiment() == Embodiment::Gripper {
+        way.x * goal.x > 0.0
+    } else {
+        forward.abs() > FRAC_PI_2
+    };
+    let (error, sign) = if backwards {
+        (wrap(forward + PI), -1.0)
+    } else {
+        (forward, 1.0)
+    };
     let speed = if error.abs() < 0.35 {
         (way.length() * 8.0).min(SPEED)
     } else {

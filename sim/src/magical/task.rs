@@ -50,7 +50,9 @@ impl Task {
     pub fn instruction(self) -> &'static str {
         match self {
             Self::Sweep => "Push all blocks into the zone at the top.",
-            Self::Avoid => "Push the block into the zone at the top without touching the yellow disc.",
+            Self::Avoid => {
+                "Push the block into the zone at the top without touching the yellow disc."
+            }
             Self::Group => "Push both blocks into the zone at the top together.",
         }
     }

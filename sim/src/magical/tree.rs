@@ -11,8 +11,9 @@ use super::vector::{Bounds, Vec2, vec2};
 type Link = u32;
 const NONE: Link = u32::MAX;
 
-/// Part of the extent, and of a second's motion, by which the boxes of moving shapes are widened.
-const MARGIN: f64 = 0.1;
+/// Part of the extent, and of a second's motion, by which the boxes of moving shapes are widened. Chipmunk writes it in single
+/// precision.
+const MARGIN: f64 = 0.1_f32 as f64;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Node {
@@ -56,8 +57,10 @@ pub struct Tree {
     stamp: u64,
 }
 
+/// How far two boxes are apart, twice. Decides between equal costs, so its rounding matters where things lie symmetrically: this
+/// is the order of operations of pymunk's compiled library, not that of its source.
 fn distance(a: &Bounds, b: &Bounds) -> f64 {
-    (a.left + a.right - b.left - b.right).abs() + (a.bottom + a.top - b.bottom - b.top).abs()
+    (a.left + a.right - b.right - b.left).abs() + (a.bottom + a.top - b.top - b.bottom).abs()
 }
 
 fn widened(bounds: &Bounds, velocity: Vec2) -> Bounds {
@@ -304,7 +307,11 @@ impl Tree {
 
     /// Pairs `leaf`, as the first, with every leaf of `subtree` that it overlaps.
     fn pair_with(&mut self, subtree: Link, leaf: Link) {
-        if !self.node(leaf).bounds.intersects(&self.node(subtree).bounds) {
+        if !self
+            .node(leaf)
+            .bounds
+            .intersects(&self.node(subtree).bounds)
+        {
             return;
         }
         if self.node(subtree).shape.is_some() {
@@ -321,7 +328,11 @@ impl Tree {
     where
         F: FnMut(u32, u32, ClosestId) -> ClosestId,
     {
-        if !self.node(leaf).bounds.intersects(&self.node(subtree).bounds) {
+        if !self
+            .node(leaf)
+            .bounds
+            .intersects(&self.node(subtree).bounds)
+        {
             return;
         }
         if let (Some(other), Some(own)) = (self.node(subtree).shape, self.node(leaf).shape) {
@@ -406,7 +417,10 @@ mod tests {
     fn every_overlap_is_met_once_a_step_however_things_move() {
         let place = |i: u32, t: f64| {
             let phase = f64::from(i) * 1.7;
-            vec2((t * 0.9 + phase).sin() * 0.4, (t * 0.7 + 2.0 * phase).cos() * 0.4)
+            vec2(
+                (t * 0.9 + phase).sin() * 0.4,
+                (t * 0.7 + 2.0 * phase).cos() * 0.4,
+            )
         };
         let wall = boxed(0.0, 0.35);
         let mut tree = Tree::new();

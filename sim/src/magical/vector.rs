@@ -75,10 +75,7 @@ impl Vec2 {
 
     /// The product of complex numbers: turned by the angle of the unit vector `by`.
     pub fn rotate(self, by: Self) -> Self {
-        vec2(
-            self.x * by.x - self.y * by.y,
-            self.x * by.y + self.y * by.x,
-        )
+        vec2(self.x * by.x - self.y * by.y, self.x * by.y + self.y * by.x)
     }
 
     /// Length.
@@ -183,7 +180,10 @@ impl Placement {
     /// A local direction in the world.
     pub fn direction(&self, local: Vec2) -> Vec2 {
         let r = self.rotation;
-        vec2(r.x * local.x + -r.y * local.y, r.y * local.x + r.x * local.y)
+        vec2(
+            r.x * local.x + -r.y * local.y,
+            r.y * local.x + r.x * local.y,
+        )
     }
 
     /// A local point in the world.
