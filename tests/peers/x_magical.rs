@@ -22,7 +22,7 @@ const STEPS: usize = 100;
 /// Random actions, most of them forwards, some held for a while so that the robot gets somewhere.
 fn actions(embodiment: Embodiment, seed: u64) -> Vec<Vec<f64>> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut action = vec![0.0; embodiment.action_len()];
+    let mut action = vec![0.0_f64; embodiment.action_len()];
     let hold = 1 + 7 * (seed as usize % 2);
     (0..STEPS)
         .map(|t| {
@@ -101,7 +101,7 @@ fn x_magical_and_ours_go_the_same_way() {
                 continue;
             }
             worst = worst.max(farthest(&poses(&world), &theirs.poses[t]));
-            assert!(worst < 1e-6, "poses of {at}: {worst:e}");
+            assert!(worst < 1e-8, "poses of {at}: {worst:e}");
             world.observe(&mut state);
             let state = farthest(&state, &theirs.states[t]);
             assert!(state < 1e-6, "state of {at}: {state:e}");

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 use super::body::{Body, polygon_inertia};
 use super::constraint::Constraint;
 use super::robot::ROBOT_RADIUS;
-use super::shape::{Form, Shape};
+use super::shape::Shape;
 use super::space::{GROUND, Space};
 use super::vector::{Bounds, Vec2, vec2};
 
@@ -50,21 +50,17 @@ pub(super) struct Placed {
 /// Puts a block into a space. The ground holds it with a little force in place and angle: that is its friction when it slides.
 pub(super) fn add(space: &mut Space, at: Vec2) -> Placed {
     let side = side();
-    let template = Shape::rectangle(0, side, side, 0.01 * side);
-    let Form::Polygon(polygon) = &template.form else {
-        unreachable!("a rectangle is a polygon")
-    };
-    let mut corners = [Vec2::ZERO; 4];
-    for (corner, plane) in corners.iter_mut().zip(polygon.local_planes()) {
-        *corner = plane.corner;
-    }
+    let half = side / 2.0;
+    let corners = [
+        vec2(half, -half),
+        vec2(half, half),
+        vec2(-half, half),
+        vec2(-half, -half),
+    ];
     let inertia = MASS * polygon_inertia(1.0, &corners);
     let body = space.add_body(Body::dynamic(MASS, inertia, at, 0.0));
-    let shape = Shape {
-        body,
-        ..template.with_friction(FRICTION)
-    };
-    let shape = space.add_shape(shape);
+    let shape = Shape::rectangle(body, side, side, 0.01 * side);
+    let shape = space.add_shape(shape.with_friction(FRICTION));
     let slide = Constraint::pivot(GROUND, body, Vec2::ZERO, Vec2::ZERO);
     space.add_constraint(slide.with_max_bias(0.0).with_max_force(1.5));
     let spin = Constraint::gear(GROUND, body).with_max_bias(0.0);

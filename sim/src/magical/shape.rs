@@ -46,11 +46,6 @@ impl Polygon {
         &self.world[..self.count]
     }
 
-    /// Corners and edges on the body.
-    pub fn local_planes(&self) -> &[Plane] {
-        &self.local[..self.count]
-    }
-
     /// Index of the corner that is farthest along `direction`.
     pub(super) fn support(&self, direction: Vec2) -> usize {
         let (mut best, mut index) = (f64::NEG_INFINITY, 0);
