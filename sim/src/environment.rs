@@ -8,7 +8,7 @@ use image::RgbImage;
 use crate::env::{Env, EnvConfig, EnvError};
 use crate::magical::{self, Magical};
 use crate::scene::Scene;
-use crate::tasks;
+use crate::tasks::{self, UnknownTask};
 
 /// What an environment is: enough to build a policy for it and to plot it.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,7 +188,10 @@ impl Maker {
             return Ok(maker);
         }
         let config = config.clone();
-        let task = tasks::by_name(name)?;
+        let task = tasks::by_name(name).map_err(|error| UnknownTask {
+            known: names(),
+            ..error
+        })?;
         let scene = Scene::new(task.scene())?;
         Ok(Self::from_fn(move || {
             let env = Env::with_scene(task.clone(), scene.clone(), config.clone())?;
