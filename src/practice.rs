@@ -1,5 +1,7 @@
 //! [`Practice`]: where a policy acts, one step at a time, in a simulator or on an arm.
 
+use std::any::Any;
+
 use image::RgbImage;
 use rapport::sim::env::{Env, EnvConfig};
 use rapport::sim::{Actions, Description, Environment, environment};
@@ -103,8 +105,8 @@ impl SimPractice {
     /// The SO-101's environment.
     pub fn arm(&mut self) -> anyhow::Result<&mut Env> {
         let name = self.env.description().name.clone();
-        self.env
-            .as_arm_mut()
+        let env: &mut dyn Any = &mut *self.env;
+        env.downcast_mut()
             .ok_or_else(|| Usage(format!("{name} is no task of the SO-101")).into())
     }
 

@@ -8,7 +8,7 @@ use image::RgbImage;
 use crate::env::{Env, EnvConfig, EnvError};
 use crate::randomise::Variation;
 use crate::tasks::{self, UnknownTask};
-use crate::{gym, models};
+use crate::{gym, magical, models};
 
 /// What an environment is: enough to build a policy for it and to plot it.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,8 +112,9 @@ impl EnvState {
 
 /// Anything a policy can practise in.
 ///
-/// The same seed gives the same episode, bit for bit, on any number of threads.
-pub trait Environment: Send {
+/// The same seed gives the same episode, bit for bit, on any number of threads. Whoever needs the arm of an SO-101 task or
+/// the world of an X-Magical one asks for it: `(env as &dyn Any).downcast_ref::<Env>()`.
+pub trait Environment: Any + Send {
     /// What it is.
     fn description(&self) -> &Description;
 
@@ -158,16 +159,6 @@ pub trait Environment: Send {
     fn variation(&self) -> Option<Arc<Variation>> {
         None
     }
-
-    /// The SO-101 task with its guard, for those who need the arm.
-    fn as_arm(&self) -> Option<&Env> {
-        None
-    }
-
-    /// The same, to be changed.
-    fn as_arm_mut(&mut self) -> Option<&mut Env> {
-        None
-    }
 }
 
 /// Makes any number of environments of one name; the model is compiled once and shared.
@@ -192,6 +183,9 @@ impl Maker {
     pub fn new(name: &str, config: &EnvConfig) -> Result<Self, EnvError> {
         if let Some(maker) = gym::maker(name, config) {
             return maker;
+        }
+        if let Some(maker) = magical::maker(name, config) {
+            return Ok(maker);
         }
         if let Some(maker) = models::maker(name, config)? {
             return Ok(maker);
@@ -234,7 +228,10 @@ pub fn make(name: &str, config: &EnvConfig) -> Result<Box<dyn Environment>, EnvE
 
 /// The names that [`make`] knows.
 pub fn names() -> Vec<&'static str> {
-    let tasks = tasks::all();
-    let tasks = tasks.iter().map(|task| task.name());
-    tasks.chain(gym::NAMES).chain(models::NAMES).collect()
+    let tasks = tasks::all().into_iter().map(|task| task.name());
+    tasks
+        .chain(gym::NAMES)
+        .chain(magical::names())
+        .chain(models::NAMES)
+        .collect()
 }

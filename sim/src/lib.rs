@@ -11,6 +11,7 @@ pub mod environment;
 pub mod gym;
 pub mod identify;
 pub mod log;
+pub mod magical;
 pub mod models;
 pub mod randomise;
 pub mod render;

@@ -336,8 +336,8 @@ mod tests {
     fn a_world_that_comes_apart_is_marked_and_replaced() {
         let mut envs = VecEnv::new("so101-push", &short(), 3, 2).unwrap();
         let mut batch = envs.reset(0).unwrap();
-        let env = envs.env(1).and_then(Environment::as_arm).unwrap();
-        env.world().shatter();
+        let env: &dyn std::any::Any = envs.env(1).unwrap();
+        env.downcast_ref::<crate::Env>().unwrap().world().shatter();
         envs.step(&actions(3, 0), &mut batch).unwrap();
         assert_eq!(batch.diverged, [false, true, false]);
         assert!(batch.ended(1));

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 mod gym;
+mod x_magical;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -101,12 +101,4 @@ impl Environment for Env {
     fn variation(&self) -> Option<Arc<Variation>> {
         Some(Env::variation(self))
     }
-
-    fn as_arm(&self) -> Option<&Env> {
-        Some(self)
-    }
-
-    fn as_arm_mut(&mut self) -> Option<&mut Env> {
-        Some(self)
-    }
 }

@@ -215,7 +215,7 @@ fn the_same_seed_gives_the_same_episode_and_a_saved_state_goes_on_the_same() {
     let mut other = folder.env(ARM, Some(&task)).unwrap();
     other.reset(8).unwrap();
     other.step(&[0.4]).unwrap();
-    let mut go = |env: &mut dyn Environment, from: usize| {
+    let go = |env: &mut dyn Environment, from: usize| {
         (from..from + 15)
             .map(|i| (env.step(&[(i as f64 * 0.7).sin()]).unwrap(), observed(env)))
             .collect::<Vec<_>>()
