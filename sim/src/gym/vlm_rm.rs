@@ -111,13 +111,15 @@ fn paint(texture: &mut MjsTexture, side: usize, faces: usize, colour: fn(f64, f6
     texture.set_data(&face.repeat(faces));
 }
 
-/// A blue sky with clouds, paler towards the horizon.
+/// A blue sky with clouds, paler at the bottom.
 fn sky(x: f64, y: f64) -> [f64; 3] {
-    let cloud = 0.6 * noise(4.0 * x, 5.0 * y)
-        + 0.3 * noise(9.0 * x, 11.0 * y)
-        + 0.1 * noise(23.0 * x, 29.0 * y);
-    let white = ((cloud - 0.45) * 3.0).clamp(0.0, 1.0).max(0.7 * y * y);
-    mix([0.0, 138.0, 214.0], [248.0, 250.0, 255.0], white)
+    let octave = |k: i32| {
+        let fine = 2_f64.powi(k);
+        0.5 * noise(3.0 * fine * x, 4.0 * fine * y) / fine
+    };
+    let cloud: f64 = (0..6).map(octave).sum();
+    let white = ((cloud - 0.47) * 5.0).clamp(0.0, 1.0).max(0.5 * y * y);
+    mix([0.0, 132.0, 212.0], [246.0, 248.0, 252.0], white)
 }
 
 /// Near-black slabs of slate in three columns, with dark joints.
@@ -128,7 +130,7 @@ fn floor(x: f64, y: f64) -> [f64; 3] {
     let joint = across.min(1.0 - across) < 0.02 || along.fract() < 0.025;
     let stone = 44.0 + 20.0 * corner(column as i64, slab as i64);
     let grain = 14.0 * (noise(12.0 * x, 12.0 * y) + noise(60.0 * x, 60.0 * y) - 1.0);
-    [if joint { 22.0 } else { stone + grain }; 3]
+    [if joint { 32.0 } else { stone + grain }; 3]
 }
 
 /// White with slanting brush strokes.
