@@ -162,12 +162,23 @@ pub(super) fn two(bodies: &mut [Body], (a, b): (usize, usize)) -> [&mut Body; 2]
 }
 
 /// All contacts of a space.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Arbiters {
     known: Vec<Arbiter>,
     /// Those that touch in this step, by their place in `known`, in the order in which they were found.
     touching: Vec<u32>,
     stamp: u64,
+}
+
+impl Default for Arbiters {
+    fn default() -> Self {
+        // Room, so that none has to be made while things move.
+        Self {
+            known: Vec::with_capacity(32),
+            touching: Vec::with_capacity(32),
+            stamp: 0,
+        }
+    }
 }
 
 impl Arbiters {

@@ -83,7 +83,7 @@ pub(super) fn add_arena(space: &mut Space, half: f64) -> Bounds {
         space.add_shape(wall.with_friction(0.8));
     }
     let body = space.add_body(Body::fixed(zone_centre()));
-    let zone = Shape::rectangle(body, ZONE_SIZE.0, ZONE_SIZE.1, 0.0).as_sensor();
+    let zone = Shape::rectangle(body, ZONE_SIZE.0, ZONE_SIZE.1, 0.0).into_sensor();
     let zone = space.add_shape(zone);
     space.shape(zone).bounds
 }

@@ -97,12 +97,18 @@ impl Body {
 
     /// Pushes with `impulse`, N s, at `arm` from the centre.
     pub(super) fn push(&mut self, impulse: Vec2, arm: Vec2) {
+        if self.motion != Motion::Dynamic {
+            return;
+        }
         self.velocity = self.velocity + impulse * self.inverse_mass;
         self.spin += self.inverse_inertia * arm.cross(impulse);
     }
 
     /// As [`Body::push`], on the bias velocities.
     pub(super) fn push_bias(&mut self, impulse: Vec2, arm: Vec2) {
+        if self.motion != Motion::Dynamic {
+            return;
+        }
         self.bias_velocity = self.bias_velocity + impulse * self.inverse_mass;
         self.bias_spin += self.inverse_inertia * arm.cross(impulse);
     }

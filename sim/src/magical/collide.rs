@@ -105,7 +105,7 @@ fn clip(e1: &Edge, e2: &Edge, closest: &Closest, collision: &mut Collision) {
     let (e2_a, e2_b) = (e2.a.0.cross(n), e2.b.0.cross(n));
     let e1_scale = 1.0 / (e1_b - e1_a + f64::MIN_POSITIVE);
     let e2_scale = 1.0 / (e2_b - e2_a + f64::MIN_POSITIVE);
-    let within = |t: f64| t.min(1.0).max(0.0);
+    let within = |t: f64| t.clamp(0.0, 1.0);
     let mut touch = |t1: f64, t2: f64, hash: u64| {
         let p1 = n * e1.radius + e1.a.0.lerp(e1.b.0, within(t1));
         let p2 = n * -e2.radius + e2.a.0.lerp(e2.b.0, within(t2));
@@ -149,7 +149,7 @@ fn circle_segment(
 ) {
     let [a, b] = segment.ends;
     let along = b - a;
-    let t = (along.dot(centre - a) / along.dot(along)).min(1.0).max(0.0);
+    let t = (along.dot(centre - a) / along.dot(along)).clamp(0.0, 1.0);
     let nearest = a + along * t;
     let reach = circle + radius;
     let delta = nearest - centre;

@@ -85,7 +85,7 @@ fn closest_t(a: Vec2, b: Vec2) -> f64 {
     if squared == 0.0 {
         return 0.0;
     }
-    -(delta.dot(a + b) / squared).max(-1.0).min(1.0)
+    -(delta.dot(a + b) / squared).clamp(-1.0, 1.0)
 }
 
 fn lerp_t(a: Vec2, b: Vec2, t: f64) -> Vec2 {

@@ -227,7 +227,7 @@ impl Robot {
         control.velocity = rotation.rotate(vec2(0.0, self.speed));
         for finger in &self.fingers {
             let error = space.body(finger.body).angle - angle + finger.side * self.finger_angle;
-            let rate = (error * 10.0).min(1.0).max(-1.0);
+            let rate = (error * 10.0).clamp(-1.0, 1.0);
             let rate = if rate.abs() < 1e-4 { 0.0 } else { rate };
             space.constraint_mut(finger.motor).set_rate(rate);
         }

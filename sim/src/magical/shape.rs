@@ -71,6 +71,8 @@ pub struct Segment {
 }
 
 /// The form of a shape without its radius.
+// Polygons are what most shapes are, and none of them is to be looked for elsewhere in memory.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Form {
     /// A point: a disc of the shape's radius. Centre on the body, centre in the world.
@@ -156,7 +158,7 @@ impl Shape {
     }
 
     /// As a sensor.
-    pub fn as_sensor(mut self) -> Self {
+    pub fn into_sensor(mut self) -> Self {
         self.sensor = true;
         self
     }

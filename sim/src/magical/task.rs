@@ -111,7 +111,7 @@ impl Task {
                 let done = blocks.iter().filter(|block| block.in_zone).count();
                 let sum: f64 = blocks.iter().map(|block| distance_to_goal(block.at)).sum();
                 let count = blocks.len() as f64;
-                (done as f64 / count, -1.0 * (sum / count))
+                (done as f64 / count, -(sum / count))
             }
             Self::Avoid => {
                 let distance = distance_to_goal(blocks[0].at);

@@ -165,7 +165,7 @@ fn pictures_show_the_scene_from_both_cameras() {
     env.render("allo", &mut picture).unwrap();
     // Zone, arena, middle block, robot.
     assert_eq!(picture.get_pixel(64, 8).0, [250, 190, 209]);
-    assert_eq!(picture.get_pixel(64, 110).0, [255; 3]);
+    assert_eq!(picture.get_pixel(20, 110).0, [255; 3]);
     assert_eq!(picture.get_pixel(64, 64).0, [245, 129, 165]);
     assert_eq!(picture.get_pixel(64, 104).0, [162, 163, 175]);
     let from_above = picture.clone();
@@ -204,7 +204,7 @@ fn the_operator_solves_most_episodes_of_every_task() {
             let done = (0..episodes).filter(|&seed| solved(task, embodiment, layout, seed));
             done.count() as f64 / episodes as f64
         };
-        let random = rate(Layout::TestLayout, 40);
+        let random = rate(Layout::TestLayout, 30);
         assert!(random >= least, "{task:?}, {embodiment:?}: {random}");
         assert_eq!(rate(Layout::Demo, 1), 1.0, "{task:?}, {embodiment:?}");
     }

@@ -10,6 +10,8 @@ use super::vector::{Bounds, Vec2, vec2};
 /// Index of a node or a pair; [`NONE`] where there is none.
 type Link = u32;
 const NONE: Link = u32::MAX;
+/// Room for nodes and pairs, so that none has to be made while things move.
+const ROOM: usize = 64;
 
 /// Part of the extent, and of a second's motion, by which the boxes of moving shapes are widened. Chipmunk writes it in single
 /// precision.
@@ -85,13 +87,13 @@ impl Tree {
     /// Without any shapes.
     pub fn new() -> Self {
         Self {
-            nodes: Vec::new(),
-            free_nodes: Vec::new(),
-            pairs: Vec::new(),
-            free_pairs: Vec::new(),
+            nodes: Vec::with_capacity(ROOM),
+            free_nodes: Vec::with_capacity(ROOM),
+            pairs: Vec::with_capacity(ROOM),
+            free_pairs: Vec::with_capacity(ROOM),
             moving: NONE,
             fixed: NONE,
-            leaves: Vec::new(),
+            leaves: Vec::with_capacity(ROOM),
             stamp: 0,
         }
     }
