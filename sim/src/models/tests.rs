@@ -215,7 +215,7 @@ fn the_same_seed_gives_the_same_episode_and_a_saved_state_goes_on_the_same() {
     let mut other = folder.env(ARM, Some(&task)).unwrap();
     other.reset(8).unwrap();
     other.step(&[0.4]).unwrap();
-    let mut go = |env: &mut dyn Environment, from: usize| {
+    let go = |env: &mut dyn Environment, from: usize| {
         (from..from + 15)
             .map(|i| (env.step(&[(i as f64 * 0.7).sin()]).unwrap(), observed(env)))
             .collect::<Vec<_>>()
@@ -242,32 +242,32 @@ fn a_name_that_the_model_does_not_have_is_reported_with_its_line() {
         (
             "show = \"body_of_goal\"",
             "show = \"ball\"",
-            22,
+            20,
             "not a mocap body",
         ),
         (
             "show = \"body_of_goal\"",
             "show = \"moon\"",
-            22,
+            20,
             "it has world, upper, lower, ball, mark",
         ),
         (
             "joint = \"shoulder\"",
             "joint = \"knee\"",
-            28,
+            26,
             "it has shoulder, elbow, ball",
         ),
         (
             "joint = \"shoulder\"",
             "joint = \"ball\"",
-            28,
+            26,
             "name its body instead",
         ),
-        ("body = \"ball\"", "body = \"lower\"", 32, "is fixed"),
-        ("[\"elbow_angle\"]", "[\"e\\u0000\"]", 15, "no sensor"),
+        ("body = \"ball\"", "body = \"lower\"", 30, "is fixed"),
+        ("[\"elbow_angle\"]", "[\"e\\u0000\"]", 14, "no sensor"),
         ("\"bent\"", "\"4\"", 5, "1 keyframes"),
         ("\"bent\"", "\"curled\"", 5, "it has bent"),
-        ("[\"shoulder\"]", "[\"shoulder\", \"*\"]", 19, "named twice"),
+        ("[\"shoulder\"]", "[\"shoulder\", \"*\"]", 18, "named twice"),
         ("policy_hz = 20", "policy_hz = 1000", 0, "physics steps"),
     ] {
         let task = TASK.replace(from, to).replace("body_of_goal", "mark");
