@@ -28,6 +28,9 @@ const MOST_FREEDOM: i64 = 3000;
 /// used cost nothing.
 const LEAST_MEMORY: i64 = 64 << 20;
 
+/// Meshes and pictures that take time to compile, bytes.
+const WORTH_CACHING: u64 = 1 << 20;
+
 /// Compiles the model at `path`, or takes it from the cache.
 ///
 /// Compared with what MuJoCo makes of the file, pictures have about 500 triangles of each mesh (collisions keep the original
@@ -47,16 +50,25 @@ pub fn load(path: &Path, format: Format) -> Result<Arc<MjModel>, ModelError> {
             .and_then(|model| tame(model, path)),
         Format::Urdf => urdf::compile(&sources).and_then(|model| tame(model, path)),
     };
-    // Without meshes and pictures there is nothing that takes time.
-    if sources.assets.is_empty() {
-        return compile().map(Arc::new);
+    let finish = |mut model: MjModel| {
+        meshes::lighten(&mut model, meshes::FACES);
+        model
+    };
+    // What compiles at once needs no cache.
+    let size: u64 = sources
+        .assets
+        .iter()
+        .flat_map(std::fs::metadata)
+        .map(|about| about.len())
+        .sum();
+    if size < WORTH_CACHING {
+        return compile().map(finish).map(Arc::new);
     }
     let entry = Entry::of(&sources, &format!("{format:?}"))?;
     if let Some(model) = entry.load() {
         return Ok(Arc::new(model));
     }
-    let mut model = compile()?;
-    meshes::lighten(&mut model, meshes::FACES);
+    let model = finish(compile()?);
     entry.store(&model);
     Ok(Arc::new(model))
 }
