@@ -9,7 +9,7 @@ use mujoco_rs::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::error::ModelError;
-use super::source::Sources;
+use super::source::{self, Sources};
 use crate::assets;
 
 /// Raised when the importer makes something else of the same files.
@@ -40,12 +40,25 @@ impl Entry {
         add(&IMPORTER.to_le_bytes());
         add(mujoco_rs::mujoco_version().to_string().as_bytes());
         add(how.as_bytes());
+        // A folder that has moved is the same model.
+        let start = sources
+            .texts
+            .first()
+            .map(|text| source::folder(&text.path))
+            .unwrap_or_default();
+        let name = |path: &Path| {
+            path.strip_prefix(&start)
+                .unwrap_or(path)
+                .as_os_str()
+                .as_encoded_bytes()
+                .to_vec()
+        };
         for text in &sources.texts {
-            add(text.path.as_os_str().as_encoded_bytes());
+            add(&name(&text.path));
             add(text.text.as_bytes());
         }
         for asset in &sources.assets {
-            add(asset.as_os_str().as_encoded_bytes());
+            add(&name(asset));
             let bytes = fs::read(asset)
                 .map_err(|error| ModelError::new(asset, format!("cannot be read: {error}")))?;
             add(&bytes);
@@ -103,7 +116,6 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source;
     use super::*;
 
     const MODEL: &str =

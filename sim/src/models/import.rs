@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mujoco_rs::prelude::*;
 
 use super::cache::Entry;
-use super::error::ModelError;
+use super::error::{ModelError, line_of};
 use super::source::{self, Sources, Text};
 use super::{limits, meshes, urdf};
 use crate::scene::quiet_mujoco;
@@ -28,6 +28,9 @@ const MOST_FREEDOM: i64 = 3000;
 /// used cost nothing.
 const LEAST_MEMORY: i64 = 64 << 20;
 
+/// Meshes and pictures that take time to compile, bytes.
+const WORTH_CACHING: u64 = 1 << 20;
+
 /// Compiles the model at `path`, or takes it from the cache.
 ///
 /// Compared with what MuJoCo makes of the file, pictures have about 500 triangles of each mesh (collisions keep the original
@@ -47,16 +50,25 @@ pub fn load(path: &Path, format: Format) -> Result<Arc<MjModel>, ModelError> {
             .and_then(|model| tame(model, path)),
         Format::Urdf => urdf::compile(&sources).and_then(|model| tame(model, path)),
     };
-    // Without meshes and pictures there is nothing that takes time.
-    if sources.assets.is_empty() {
-        return compile().map(Arc::new);
+    let finish = |mut model: MjModel| {
+        meshes::lighten(&mut model, meshes::FACES);
+        model
+    };
+    // What compiles at once needs no cache.
+    let size: u64 = sources
+        .assets
+        .iter()
+        .flat_map(std::fs::metadata)
+        .map(|about| about.len())
+        .sum();
+    if size < WORTH_CACHING {
+        return compile().map(finish).map(Arc::new);
     }
     let entry = Entry::of(&sources, &format!("{format:?}"))?;
     if let Some(model) = entry.load() {
         return Ok(Arc::new(model));
     }
-    let mut model = compile()?;
-    meshes::lighten(&mut model, meshes::FACES);
+    let model = finish(compile()?);
     entry.store(&model);
     Ok(Arc::new(model))
 }
@@ -123,11 +135,13 @@ pub(super) fn explain(sources: &Sources, said: &str) -> ModelError {
             .ok()
             .filter(|&line| line > 0)
     });
-    let main = sources.texts.first();
-    let file = line
-        .and_then(|line| with_element(&sources.texts, line, &message))
-        .or(main);
-    let Some(file) = file else {
+    let words: Vec<&str> = message.split('\'').skip(1).step_by(2).collect();
+    let place = match line {
+        Some(line) => with_words(&sources.texts, line, &words).map(|text| (text, Some(line))),
+        None => element_with_words(&sources.texts, &words),
+    };
+    let place = place.or_else(|| Some((sources.texts.first()?, line)));
+    let Some((file, line)) = place else {
         return ModelError::new(Path::new("model"), message);
     };
     ModelError {
@@ -137,21 +151,31 @@ pub(super) fn explain(sources: &Sources, said: &str) -> ModelError {
     }
 }
 
-/// MuJoCo gives a line, but not whether it is one of an included file: the first file that has the element or the name it
-/// speaks of in that line.
-fn with_element<'a>(texts: &'a [Text], line: usize, message: &str) -> Option<&'a Text> {
-    let quoted = |after: &str| {
-        let start = message.find(after)? + after.len();
-        let rest = &message[start..];
-        rest.find('\'')
-            .map(|end| &rest[..end])
-            .filter(|word| !word.is_empty())
-    };
-    let element = quoted("Element '").map(|word| format!("<{word}"));
-    let name = quoted("name '").map(|word| format!("\"{word}\""));
-    let clues: Vec<String> = element.into_iter().chain(name).collect();
+/// MuJoCo gives a line, but not of which file: the first that has one of the words it quotes in that line.
+fn with_words<'a>(texts: &'a [Text], line: usize, words: &[&str]) -> Option<&'a Text> {
     texts.iter().find(|text| {
         let content = text.text.lines().nth(line - 1).unwrap_or_default();
-        clues.iter().any(|clue| content.contains(clue))
+        words.iter().any(|word| content.contains(word))
+    })
+}
+
+/// It gives no line in included files: the first element that begins with all the words it quotes.
+fn element_with_words<'a>(texts: &'a [Text], words: &[&str]) -> Option<(&'a Text, Option<usize>)> {
+    if words.is_empty() {
+        return None;
+    }
+    texts.iter().find_map(|text| {
+        let bare = text.without_comments();
+        let begins_so = |start: usize| {
+            let end = bare[start..]
+                .find('>')
+                .map_or(bare.len(), |end| start + end);
+            words.iter().all(|word| bare[start..end].contains(word))
+        };
+        let found = bare
+            .match_indices('<')
+            .map(|(start, _)| start)
+            .find(|&start| begins_so(start))?;
+        Some((text, Some(line_of(&bare, found))))
     })
 }

@@ -189,6 +189,8 @@ impl Walk {
                     let found = self.find_include(path, name).ok_or_else(|| {
                         text.error(offset, format!("includes \"{name}\", which does not exist"))
                     })?;
+                    check_file(&found, LARGEST_XML)
+                        .map_err(|why| text.error(offset, format!("{} {why}", found.display())))?;
                     let same = found.canonicalize().unwrap_or_else(|_| found.clone());
                     if open.contains(&same) || open.len() >= DEEPEST_INCLUDE {
                         let message =
