@@ -49,7 +49,7 @@ struct Info {
 
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    if let (Command::Info { dir } | Command::Verify { dir }) = &args.command
+    if let Command::Info { dir } | Command::Verify { dir } = &args.command
         && !dir.exists()
     {
         return Err(Usage(format!(
