@@ -1,5 +1,7 @@
 //! [`Practice`]: where a policy acts, one step at a time, in a simulator or on an arm.
 
+use std::collections::BTreeMap;
+
 use image::RgbImage;
 use rapport::sim::env::{Env, EnvConfig};
 use rapport::sim::render::{self, Backend, Quality, Renderer};
@@ -33,6 +35,11 @@ pub trait Practice {
 
     /// Starts an episode; the same seed gives the same one where that is possible.
     fn reset(&mut self, seed: u64) -> anyhow::Result<Vec<f32>>;
+
+    /// What this episode has that others have not, by name; empty where nothing varies.
+    fn variation(&self) -> BTreeMap<String, f64> {
+        BTreeMap::new()
+    }
 
     /// Takes one action, components in `-1..=1`.
     fn step(&mut self, action: &[f32]) -> anyhow::Result<Outcome>;
@@ -112,6 +119,10 @@ impl Practice for SimPractice {
     fn reset(&mut self, seed: u64) -> anyhow::Result<Vec<f32>> {
         let o = self.env.reset(seed)?;
         Ok(observation_vector(&o.joints, &o.tool, &o.environment))
+    }
+
+    fn variation(&self) -> BTreeMap<String, f64> {
+        self.env.variation().values()
     }
 
     fn step(&mut self, action: &[f32]) -> anyhow::Result<Outcome> {
