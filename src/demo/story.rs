@@ -176,6 +176,7 @@ impl Story {
             ["unaligned", "aligned"].map(|name| out(&reward_folder(Kind::Goal, name)));
         let rewards = eval::evaluate(
             &eval::Args {
+                simulation: None,
                 policy: None,
                 env: TASK.into(),
                 episodes: args.episodes,
@@ -441,6 +442,7 @@ fn evaluate_method(args: &Args, method: Method, ui: Ui) -> anyhow::Result<Method
     for seed in 0..args.seeds {
         let evaluation = eval::evaluate(
             &eval::Args {
+                simulation: None,
                 policy: Some(run_of(args, method, seed)),
                 env: TASK.into(),
                 episodes: args.episodes,
