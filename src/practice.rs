@@ -1,6 +1,7 @@
 //! [`Practice`]: where a policy acts, one step at a time, in a simulator or on an arm.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 
 use image::RgbImage;
 use rapport::sim::env::{Env, EnvConfig};
@@ -34,6 +35,11 @@ pub struct Outcome {
 pub trait Practice {
     /// Starts an episode; the same seed gives the same one where that is possible.
     fn reset(&mut self, seed: u64) -> anyhow::Result<Vec<f32>>;
+
+    /// What this episode has that others have not, by name; empty where nothing varies.
+    fn variation(&self) -> BTreeMap<String, f64> {
+        BTreeMap::new()
+    }
 
     /// Takes one action, components in `-1..=1`.
     fn step(&mut self, action: &[f32]) -> anyhow::Result<Outcome>;
@@ -121,6 +127,13 @@ impl Practice for SimPractice {
     fn reset(&mut self, seed: u64) -> anyhow::Result<Vec<f32>> {
         self.env.reset(seed)?;
         Ok(self.observation())
+    }
+
+    fn variation(&self) -> BTreeMap<String, f64> {
+        self.env
+            .variation()
+            .map(|variation| variation.values())
+            .unwrap_or_default()
     }
 
     fn step(&mut self, action: &[f32]) -> anyhow::Result<Outcome> {

@@ -1,5 +1,6 @@
 //! The loop that joins environment, reward and learner. Nothing else in the house knows all three.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -131,6 +132,7 @@ pub fn train(
             // For the curves only: neither the learner nor the choice of a checkpoint sees these two.
             true_return: truths.iter().sum(),
             success,
+            variation: practice.variation(),
             update: last,
         })?;
         progress(learner.steps(), if success { "success" } else { "" });
@@ -164,5 +166,8 @@ struct EpisodeMetrics {
     learned_return: f64,
     true_return: f64,
     success: bool,
+    /// What the simulation drew for the episode.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    variation: BTreeMap<String, f64>,
     update: rapport::policy::Metrics,
 }

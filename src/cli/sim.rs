@@ -257,3 +257,161 @@ fn text(fit: &Fit, out: Option<&Path>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rapport::dataset::{DatasetConfig, DatasetWriter, Feature, VideoCodec};
+    use rapport::sim::{Scene, SceneConfig, World};
+
+    const QUIET: Ui = Ui {
+        json: true,
+        quiet: true,
+    };
+
+    fn arguments(dir: &Path, out: Option<&Path>) -> FitArgs {
+        FitArgs {
+            dataset: dir.to_owned(),
+            out: out.map(Path::to_owned),
+            simulation: None,
+            goals: Goals::Hold,
+            control_hz: 50,
+            held_out: 0.3,
+            starts: 1,
+            seed: 0,
+        }
+    }
+
+    /// A dataset of rows of states and actions, each of so many components.
+    fn dataset(dir: &Path, columns: &[(&str, usize)], rows: &[Vec<[f32; 6]>]) {
+        let joints = units::lerobot_names(&so101::spec());
+        let feature = |&(name, dim): &(&str, usize)| match dim {
+            6 => Feature::named(name, joints.clone()),
+            dim => Feature::new(name, dim),
+        };
+        let config = DatasetConfig {
+            fps: 50,
+            robot_type: "so_follower".into(),
+            features: columns.iter().map(feature).collect(),
+            cameras: Vec::new(),
+            codec: VideoCodec::default(),
+        };
+        let mut writer = DatasetWriter::create(dir, config).unwrap();
+        for pair in rows.chunks(2) {
+            let mut episode = writer.begin("move").unwrap();
+            for (state, action) in pair[0].iter().zip(&pair[1]) {
+                let values: Vec<(&str, &[f32])> = columns
+                    .iter()
+                    .map(|&(name, dim)| {
+                        let row = if name == schema::ACTION {
+                            action
+                        } else {
+                            state
+                        };
+                        (name, &row[..dim.min(6)])
+                    })
+                    .collect();
+                episode.push(&values, &[]).unwrap();
+            }
+            writer.save(episode).unwrap();
+        }
+    }
+
+    /// States and actions of a softer and later arm than the usual one.
+    fn motion(episode: usize) -> [Vec<[f32; 6]>; 2] {
+        let mut scene = SceneConfig::default();
+        scene.arm.servo.delay_s = 0.03;
+        for joint in so101::spec().joints {
+            let mut config = scene.arm.joint(&joint.name);
+            config.gain = 12.0;
+            scene.arm.joints.insert(joint.name, config);
+        }
+        let world = World::new(Scene::new(scene).unwrap()).unwrap();
+        let middle = [0.0, -0.6, 0.4, 0.5, 0.0, 0.5];
+        world.place_arm(&middle).unwrap();
+        let spec = so101::spec();
+        let row = |positions: &[f64]| -> [f32; 6] {
+            let row = units::lerobot_from_positions(&spec, positions).unwrap();
+            row.try_into().unwrap()
+        };
+        let (mut states, mut actions) = (Vec::new(), Vec::new());
+        for t in 0..150 {
+            states.push(row(&world.arm_state().unwrap().positions));
+            let goal: Vec<f64> = (0..6)
+                .map(|j| {
+                    let phase = (0.08 + 0.013 * j as f64) * t as f64 + (episode + j) as f64;
+                    middle[j] + 0.3 * phase.sin()
+                })
+                .collect();
+            for (j, &angle) in goal.iter().enumerate() {
+                let angle = if j == 5 {
+                    so101::jaw_angle_from_opening(angle)
+                } else {
+                    angle
+                };
+                world.set_servo_goal(j, angle).unwrap();
+            }
+            actions.push(row(&goal));
+            world.advance(4).unwrap();
+        }
+        [states, actions]
+    }
+
+    #[test]
+    fn a_dataset_becomes_a_file_that_training_loads() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, out) = (
+            folder.path().join("motions"),
+            folder.path().join("arm.toml"),
+        );
+        let rows: Vec<_> = (0..3).flat_map(motion).collect();
+        dataset(&dir, &[(schema::STATE, 6), (schema::ACTION, 6)], &rows);
+        fit(&arguments(&dir, Some(&out)), QUIET).unwrap();
+        let config = env_config(Some(&out)).unwrap();
+        assert!((config.arm.servo.delay_s - 0.03).abs() < 0.01);
+        assert!((config.arm.joint("shoulder_lift").gain - 12.0).abs() < 1.2);
+        let gain = config.randomisation.gain.unwrap();
+        assert!(gain.low <= 1.0 && gain.high >= 1.0);
+        let practice =
+            crate::practice::SimPractice::with_config("so101-push", "front", (16, 16), config);
+        practice.unwrap();
+    }
+
+    #[test]
+    fn a_dataset_that_cannot_be_fitted_is_refused_in_a_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |name: &str, columns: &[(&str, usize)], rows: &[Vec<[f32; 6]>]| {
+            let dir = folder.path().join(name);
+            dataset(&dir, columns, rows);
+            let error = fit(&arguments(&dir, None), QUIET).unwrap_err();
+            let text = format!("{error:#}");
+            assert!(text.contains(name) && !text.contains('\n'), "{text}");
+            text
+        };
+        let (state, action) = ((schema::STATE, 6), (schema::ACTION, 6));
+        let still = || vec![[0.0, -30.0, 20.0, 30.0, 0.0, 50.0]; 150];
+        let rows = [still(), still()];
+        assert!(refused("no-action", &[state], &rows).contains("no column action"));
+        assert!(refused("no-state", &[action], &rows).contains("no column observation.state"));
+        let other = refused("other", &[(schema::STATE, 4), (schema::ACTION, 4)], &rows);
+        assert!(other.contains("another arm"), "{other}");
+        assert!(refused("still", &[state, action], &rows).contains("no joint moves"));
+        let short = [still()[..20].to_vec(), still()[..20].to_vec()];
+        assert!(refused("short", &[state, action], &short).contains("too short"));
+        let missing = fit(&arguments(&folder.path().join("none"), None), QUIET).unwrap_err();
+        assert!(missing.is::<Usage>());
+    }
+
+    #[test]
+    fn a_file_that_is_no_simulation_names_itself_and_the_mistake() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("arm.toml");
+        std::fs::write(&file, "[arm.servo]\ndelay = 0.1\n").unwrap();
+        let text = format!("{:#}", env_config(Some(&file)).unwrap_err());
+        assert!(
+            text.contains("arm.toml") && text.contains("delay"),
+            "{text}"
+        );
+        assert!(env_config(None).unwrap().randomisation.is_none());
+    }
+}
