@@ -36,13 +36,15 @@ enum Stage {
 /// Largest travel of the tool along an axis in a policy step, m.
 const STEP: f64 = 0.02;
 /// How far before the cup's middle the tool lines up, m.
-const BEFORE: f64 = 0.052;
+const BEFORE: f64 = 0.046;
 /// How far to the left of the grasping point the tool passes the cup, m.
 const CLEAR: f64 = 0.008;
 /// Height at which the cup is carried, m.
 const CARRY: f64 = 0.085;
 /// How far to the right of the bowl's middle the tool is when it tips the cup, m.
-const BESIDE: f64 = 0.045;
+const BESIDE: f64 = 0.036;
+/// How far before the bowl's middle, m: it points down a little, so the mouth comes back.
+const AHEAD: f64 = 0.012;
 /// Steps it takes to close on the cup.
 const CLOSING: usize = 6;
 /// Load of the gripper's servo that holds the cup, share of its strength.
@@ -54,7 +56,7 @@ impl Operator for PourOperator {
             stage: Stage::Before,
             pace: rng.random_range(0.7..=1.0),
             opening: rng.random_range(0.34..=0.38),
-            tip: rng.random_range(2.0..=2.25),
+            tip: rng.random_range(2.2..=2.35),
             closing: 0,
         };
     }
@@ -63,7 +65,7 @@ impl Operator for PourOperator {
         let tool = reading.tool();
         let to_cup = Pour::grasping_point(reading) - tool;
         let bowl = Pour::bowl(reading).translation.vector;
-        let to_bowl = Vector3::new(bowl.x, bowl.y - BESIDE, CARRY) - tool;
+        let to_bowl = Vector3::new(bowl.x + AHEAD, bowl.y - BESIDE, CARRY) - tool;
         let beside = to_cup + Vector3::new(0.0, CLEAR, 0.0);
         let before = beside - Vector3::new(BEFORE, 0.0, 0.0);
         // How far the tool is turned to the left: where its fixed finger, which began there, is now.

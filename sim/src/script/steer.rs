@@ -24,6 +24,8 @@ pub(super) struct Steer {
 const LOST: f64 = 0.012;
 /// Way along x for each way along y that friction allows.
 const STEEPEST: f64 = 0.75;
+/// How much further along x the finger goes than the cube should, which slips along it.
+const SLIP: f64 = 1.3;
 /// The finger touches the cube when it is this near, m.
 const TOUCH: f64 = 0.003;
 
@@ -61,7 +63,7 @@ impl Steer {
         let step = if self.pushing && behind < TOUCH {
             // The flat of the finger takes the cube along by friction, also aslant.
             let stride = (0.6 * way.norm()).min(0.7 * self.pace * Push::STEP);
-            Vector2::new(stride * direction.x + 0.4 * beside, stride * direction.y)
+            Vector2::new(SLIP * stride * direction.x + 0.4 * beside, stride * direction.y)
         } else if self.pushing {
             Vector2::new(0.6 * beside, behind.min(0.6 * Push::STEP))
         } else {

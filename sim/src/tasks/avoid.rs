@@ -32,9 +32,9 @@ impl Avoid {
     /// Lengths of the skittle's edges, m.
     pub const SKITTLE_SIZE: [f64; 3] = [0.014, 0.014, 0.045];
     /// Where the zone's middle may be, x, m.
-    pub const ZONE_X: RangeInclusive<f64> = 0.205..=0.225;
+    pub const ZONE_X: RangeInclusive<f64> = 0.212..=0.228;
     /// Where the zone's middle may be, y, m.
-    pub const ZONE_Y: RangeInclusive<f64> = 0.005..=0.02;
+    pub const ZONE_Y: RangeInclusive<f64> = -0.018..=-0.003;
     /// Radius of the zone, m.
     pub const ZONE_RADIUS: f64 = 0.026;
     /// A cube whose middle is nearer than this to the zone's is too near, m.
@@ -51,7 +51,7 @@ impl Avoid {
         reading
             .marks
             .get(1)
-            .map_or(Vector2::new(0.215, 0.01), |mark| mark.xy())
+            .map_or(Vector2::new(0.22, -0.01), |mark| mark.xy())
     }
 
     /// Whether the skittle stands where it stood.

@@ -13,8 +13,8 @@ use crate::scene::{
 use crate::script::{Operator, PourOperator};
 use crate::world::{Reading, World, WorldError};
 
-/// A small square cup with four balls in it stands before the arm, a bowl to its left. The gripper points forward, level and
-/// open, its fixed finger to the left; the action moves the tool, at most 2 cm per step along each axis, and the gripper, at
+/// A small square cup with four balls in it stands before the arm, a bowl to its left. The gripper points forward, a little
+/// down, and is open, its fixed finger to the left; the action moves the tool, at most 2 cm per step along each axis, and the gripper, at
 /// most 0.15 of its range, and turns the tool about its axis, at most 0.25 rad.
 ///
 /// Reward: `-d(balls, bowl) - 0.3 d(tool, side of the cup) (1 - in)`, the balls' mean distance from the middle of the bowl's
@@ -34,7 +34,7 @@ impl Pour {
     /// Outer width and height of the cup and thickness of its walls, m.
     pub const CUP_SIZE: [f64; 3] = [0.034, 0.060, 0.003];
     /// Where the cup's middle starts, x, m.
-    pub const CUP_X: RangeInclusive<f64> = 0.275..=0.295;
+    pub const CUP_X: RangeInclusive<f64> = 0.28..=0.295;
     /// Where the cup's middle starts, y, m.
     pub const CUP_Y: RangeInclusive<f64> = -0.05..=-0.02;
     /// Depth, width and height of the bowl, m.
@@ -47,6 +47,8 @@ impl Pour {
     pub const POURED: usize = 3;
     /// Reward for all balls in the bowl.
     pub const BONUS: f64 = 0.2;
+    /// How far the tool points down from level, rad. So low and so near the arm cannot point level.
+    pub const PITCH: f64 = 0.35;
     /// Turn of the tool at action 1, rad per step.
     pub const ROLL: f64 = 0.25;
 
@@ -105,12 +107,17 @@ impl Pour {
         Ok(Vector3::new(x, y, 0.5 * Self::CUP_SIZE[1]))
     }
 
-    /// Puts the arm at `tool`, pointing forward, level, its fixed finger to the left.
+    /// Puts the arm at `tool`, pointing forward and [`Pour::PITCH`] down, its fixed finger to the left.
     fn place_arm(world: &World, tool: Vector3<f64>, opening: f64) -> Result<(), WorldError> {
-        let base_from_tool = Matrix3::from_columns(&[Vector3::y(), Vector3::z(), Vector3::x()]);
-        let level =
+        let (sin, cos) = Self::PITCH.sin_cos();
+        let base_from_tool = Matrix3::from_columns(&[
+            Vector3::y(),
+            Vector3::new(sin, 0.0, cos),
+            Vector3::new(cos, 0.0, -sin),
+        ]);
+        let forward =
             UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(base_from_tool));
-        world.place_arm(&joints_at(tool, level, opening)?)
+        world.place_arm(&joints_at(tool, forward, opening)?)
     }
 }
 
@@ -176,7 +183,7 @@ impl Task for Pour {
             scale_m_per_step: 0.02,
             gripper_per_step: 0.15,
             roll_per_step: Self::ROLL,
-            workspace_min: [0.20, -0.13, 0.028],
+            workspace_min: [0.22, -0.13, 0.028],
             workspace_max: [0.31, 0.13, 0.14],
             height: None,
             orientation: ToolOrientation::Keep,
@@ -191,7 +198,7 @@ impl Task for Pour {
     fn reset(&self, world: &World, rng: &mut ChaCha8Rng) -> Result<(), WorldError> {
         Self::place_things(world, rng)?;
         let tool = Vector3::new(
-            within(rng, &(0.215..=0.23)),
+            within(rng, &(0.235..=0.245)),
             within(rng, &(-0.04..=-0.01)),
             within(rng, &(0.05..=0.08)),
         );
@@ -202,12 +209,12 @@ impl Task for Pour {
         let cup = Self::place_things(world, rng)?;
         loop {
             let tool = Vector3::new(
-                within(rng, &(0.21..=0.30)),
+                within(rng, &(0.23..=0.30)),
                 within(rng, &(-0.10..=0.10)),
                 within(rng, &(0.03..=0.14)),
             );
             // Clear of the cup, below the fingers or before their tips, and of the bowl.
-            let clear = tool.z > cup.z + 0.06 || tool.x < 0.215;
+            let clear = tool.z > cup.z + 0.065 || tool.x < 0.24;
             if clear {
                 return Self::place_arm(world, tool, within(rng, &(0.1..=0.40)));
             }
