@@ -348,9 +348,9 @@ impl ActionMapper {
         let target = ToolTarget {
             position: tool,
             orientation: match now.orientation {
-                Orientation::Full(kept) if roll != 0.0 => {
-                    Orientation::Full(kept * UnitQuaternion::from_axis_angle(&Vector3::z_axis(), roll))
-                }
+                Orientation::Full(kept) if roll != 0.0 => Orientation::Full(
+                    kept * UnitQuaternion::from_axis_angle(&Vector3::z_axis(), roll),
+                ),
                 kept => kept,
             },
         };

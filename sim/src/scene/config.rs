@@ -307,6 +307,8 @@ fn positive(name: &str, what: &str, values: &[f64]) -> Result<(), SceneError> {
     if values.iter().all(|&value| value.is_finite() && value > 0.0) {
         Ok(())
     } else {
-        Err(SceneError::Config(format!("{name}: {what} must be above 0")))
+        Err(SceneError::Config(format!(
+            "{name}: {what} must be above 0"
+        )))
     }
 }

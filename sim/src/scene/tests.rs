@@ -170,7 +170,9 @@ fn a_scene_with_everything_knows_where_it_is() {
             furniture("chest", FixtureKind::Drawer { size_m }),
             furniture("tray", FixtureKind::Tray { size_m }),
         ],
-        marks: vec![MarkConfig::target(MarkShape::Strip { size_m: [0.1, 0.01] })],
+        marks: vec![MarkConfig::target(MarkShape::Strip {
+            size_m: [0.1, 0.01],
+        })],
         ..SceneConfig::default()
     };
     let scene = Scene::new(config).unwrap();

@@ -30,7 +30,7 @@ impl Operator for AvoidOperator {
     fn start(&mut self, rng: &mut ChaCha8Rng) {
         *self = Self {
             steer: Steer::start(rng),
-            berth: rng.random_range(0.051..=0.055),
+            berth: rng.random_range(0.050..=0.054),
             side: None,
         };
     }

@@ -124,9 +124,7 @@ impl Carry {
             Stage::LetGo => (Vector3::zeros(), open),
             // The fixed finger leaves the cube's side before it goes up along it.
             Stage::Aside => (Vector3::new(0.0, 0.006, 0.0), open),
-            Stage::Away | Stage::Done => {
-                (Vector3::new(0.0, 0.0, place.z + 0.075 - tool.z), open)
-            }
+            Stage::Away | Stage::Done => (Vector3::new(0.0, 0.0, place.z + 0.075 - tool.z), open),
         };
         let step = 0.6 * way / Lift::STEP;
         let longest = step.amax().max(1e-9);

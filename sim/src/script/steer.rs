@@ -63,7 +63,10 @@ impl Steer {
         let step = if self.pushing && behind < TOUCH {
             // The flat of the finger takes the cube along by friction, also aslant.
             let stride = (0.6 * way.norm()).min(0.7 * self.pace * Push::STEP);
-            Vector2::new(SLIP * stride * direction.x + 0.4 * beside, stride * direction.y)
+            Vector2::new(
+                SLIP * stride * direction.x + 0.4 * beside,
+                stride * direction.y,
+            )
         } else if self.pushing {
             Vector2::new(0.6 * beside, behind.min(0.6 * Push::STEP))
         } else {

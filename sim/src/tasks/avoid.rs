@@ -4,13 +4,12 @@ use std::f64::consts::{FRAC_PI_2, FRAC_PI_4};
 use std::ops::RangeInclusive;
 
 use nalgebra::{Vector2, Vector3};
+use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionSpace, ToolAxis, ToolDelta, ToolOrientation};
 
 use super::{Push, Task, all_still, joints_over, place_of, quarter_turns, within};
-use crate::scene::{
-    BLACK, MarkConfig, MarkShape, ObjectConfig, ObjectShape, SceneConfig, WHITE,
-};
+use crate::scene::{BLACK, MarkConfig, MarkShape, ObjectConfig, ObjectShape, SceneConfig, WHITE};
 use crate::script::{AvoidOperator, Operator};
 use crate::world::{Reading, World, WorldError};
 
@@ -38,9 +37,9 @@ impl Avoid {
     /// Radius of the zone, m.
     pub const ZONE_RADIUS: f64 = 0.026;
     /// A cube whose middle is nearer than this to the zone's is too near, m.
-    pub const SAFE: f64 = 0.042;
-    /// How far the cube's middle may start to either side of the zone's, x, m.
-    pub const CUBE_X: f64 = 0.025;
+    pub const SAFE: f64 = 0.040;
+    /// How far the cube's middle starts to one side of the zone's or the other, x, m.
+    pub const CUBE_X: RangeInclusive<f64> = 0.012..=0.032;
     /// Where the cube's middle starts, y, m.
     pub const CUBE_Y: RangeInclusive<f64> = -0.115..=-0.10;
     /// What a step with the cube too near costs.
@@ -125,7 +124,8 @@ impl Task for Avoid {
 
     fn reset(&self, world: &World, rng: &mut ChaCha8Rng) -> Result<(), WorldError> {
         let zone = Self::place_marks(world, rng)?;
-        let x = zone.x + within(rng, &(-Self::CUBE_X..=Self::CUBE_X));
+        let off = within(rng, &Self::CUBE_X);
+        let x = zone.x + if rng.random() { off } else { -off };
         let y = within(rng, &Self::CUBE_Y);
         let yaw = within(rng, &(-Push::CUBE_YAW..=Push::CUBE_YAW));
         world.place_object(Self::CUBE, x, y, yaw)?;

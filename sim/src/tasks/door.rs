@@ -88,7 +88,11 @@ impl Task for Door {
     fn reward(&self, reading: &Reading) -> f64 {
         let opening = furniture(reading).opening.clamp(0.0, Self::OPEN);
         let reach = (reading.tool() - furniture(reading).handle).norm();
-        let bonus = if self.success(reading) { Self::BONUS } else { 0.0 };
+        let bonus = if self.success(reading) {
+            Self::BONUS
+        } else {
+            0.0
+        };
         (bonus + 0.3 * opening - 0.5 * reach).max(-0.3)
     }
 

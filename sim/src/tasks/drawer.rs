@@ -90,7 +90,11 @@ impl Task for Drawer {
     fn reward(&self, reading: &Reading) -> f64 {
         let opening = furniture(reading).opening.clamp(0.0, Self::OPEN);
         let reach = (reading.tool() - furniture(reading).handle).norm();
-        let bonus = if self.success(reading) { Self::BONUS } else { 0.0 };
+        let bonus = if self.success(reading) {
+            Self::BONUS
+        } else {
+            0.0
+        };
         (bonus + 5.0 * opening - 0.5 * reach).max(-0.3)
     }
 

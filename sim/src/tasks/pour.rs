@@ -55,10 +55,12 @@ impl Pour {
     /// Where the tool should be to grasp the cup: its fixed finger just to the left of it, m.
     pub fn grasping_point(reading: &Reading) -> Vector3<f64> {
         let beside = Vector3::new(0.0, 0.5 * Self::CUP_SIZE[0] + 0.003, 0.0);
-        reading.objects.get(Self::CUP).map_or(
-            Vector3::new(0.28, -0.04, 0.03),
-            |cup| cup.position() + cup.base_from_object.rotation * beside,
-        )
+        reading
+            .objects
+            .get(Self::CUP)
+            .map_or(Vector3::new(0.28, -0.04, 0.03), |cup| {
+                cup.position() + cup.base_from_object.rotation * beside
+            })
     }
 
     /// Pose of the bowl.
@@ -245,10 +247,9 @@ impl Task for Pour {
 
     fn environment_state(&self, reading: &Reading) -> Vec<f64> {
         let cup = place_of(reading, Self::CUP);
-        let up = reading
-            .objects
-            .get(Self::CUP)
-            .map_or(Vector3::z(), |cup| cup.base_from_object.rotation * Vector3::z());
+        let up = reading.objects.get(Self::CUP).map_or(Vector3::z(), |cup| {
+            cup.base_from_object.rotation * Vector3::z()
+        });
         let way = Self::grasping_point(reading) - reading.tool();
         let bowl = Self::bowl(reading).translation.vector;
         let balls = Self::balls(reading).sum::<Vector3<f64>>() / Self::BALLS as f64 - bowl;

@@ -132,7 +132,5 @@ impl Task for Reach {
 
 /// Centre of the ball, m; the middle of its space where a scene has none.
 pub(crate) fn ball(reading: &Reading) -> Vector3<f64> {
-    reading
-        .target()
-        .unwrap_or(Vector3::new(0.215, 0.0, 0.095))
+    reading.target().unwrap_or(Vector3::new(0.215, 0.0, 0.095))
 }

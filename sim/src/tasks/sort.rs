@@ -53,7 +53,8 @@ impl Sort {
     /// Whether a cube lies on its disc.
     pub fn is_home(reading: &Reading, number: usize) -> bool {
         let cube = place_of(reading, number);
-        Self::left(reading, number) < Self::TOLERANCE && cube.z < 0.5 * ObjectConfig::CUBE_SIDE + 0.005
+        Self::left(reading, number) < Self::TOLERANCE
+            && cube.z < 0.5 * ObjectConfig::CUBE_SIDE + 0.005
     }
 
     /// How far a cube is from its disc in the plane, m.
@@ -162,14 +163,14 @@ impl Task for Sort {
 
     fn reward(&self, reading: &Reading) -> f64 {
         let home = [0, 1].map(|number| Self::is_home(reading, number));
-        let bonus: f64 = home.iter().map(|&h| if h { Self::BONUS } else { 0.0 }).sum();
-        let reach = home
+        let bonus: f64 = home
             .iter()
-            .position(|&home| !home)
-            .map_or(0.0, |number| {
-                let cube = place_of(reading, number);
-                (reading.tool() - Lift::grasping_point(cube)).norm()
-            });
+            .map(|&h| if h { Self::BONUS } else { 0.0 })
+            .sum();
+        let reach = home.iter().position(|&home| !home).map_or(0.0, |number| {
+            let cube = place_of(reading, number);
+            (reading.tool() - Lift::grasping_point(cube)).norm()
+        });
         (bonus + self.progress(reading) - 0.3 * reach).max(-0.8)
     }
 

@@ -48,13 +48,13 @@ impl Stack {
 
     fn is_on(reading: &Reading) -> bool {
         let off = place_of(reading, Self::RED) - Self::place(reading);
-        let blue_lies = place_of(reading, Self::BLUE).z < 0.5 * ObjectConfig::CUBE_SIDE + Self::LEVEL;
+        let blue_lies =
+            place_of(reading, Self::BLUE).z < 0.5 * ObjectConfig::CUBE_SIDE + Self::LEVEL;
         blue_lies && off.xy().norm() < Self::OFFSET && off.z.abs() < Self::LEVEL
     }
 
     fn place_cubes(world: &World, rng: &mut ChaCha8Rng) -> Result<[Vector2<f64>; 2], WorldError> {
-        let mut anywhere =
-            || Vector2::new(within(rng, &Self::CUBE_X), within(rng, &Self::CUBE_Y));
+        let mut anywhere = || Vector2::new(within(rng, &Self::CUBE_X), within(rng, &Self::CUBE_Y));
         let (red, blue) = loop {
             let (red, blue) = (anywhere(), anywhere());
             // The open fingers that grasp the red cube reach from 12 cm to its right to 6 cm to its left.

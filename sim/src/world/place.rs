@@ -77,13 +77,7 @@ impl World {
     /// Stands an object upright on the table at rest, centre at `(x, y)` m, turned by `yaw` rad.
     ///
     /// Errors: [`WorldError::Invalid`] where there is no such object or a number is not finite.
-    pub fn place_object(
-        &self,
-        object: usize,
-        x: f64,
-        y: f64,
-        yaw: f64,
-    ) -> Result<(), WorldError> {
+    pub fn place_object(&self, object: usize, x: f64, y: f64, yaw: f64) -> Result<(), WorldError> {
         let config = self.scene.config().objects.get(object);
         let height = config.map_or(0.0, |object| object.shape.half_size()[2]);
         let (sin, cos) = (0.5 * yaw).sin_cos();
