@@ -372,8 +372,7 @@ mod tests {
         assert!((config.arm.joint("shoulder_lift").gain - 12.0).abs() < 1.2);
         let gain = config.randomisation.gain.unwrap();
         assert!(gain.low <= 1.0 && gain.high >= 1.0);
-        let practice =
-            crate::practice::SimPractice::with_config("so101-push", "front", (16, 16), config);
+        let practice = crate::practice::SimPractice::new("so101-push", &config, None, (16, 16));
         practice.unwrap();
     }
 

@@ -51,7 +51,7 @@ fn logged(dir: &Path, steps: usize) -> Seen {
         seen.positions
             .push(env.world().with_data(|data| data.qpos().to_vec()).unwrap());
         seen.reading_cubes
-            .push(env.reading().unwrap().cube.unwrap().position().into());
+            .push(env.reading().unwrap().cube().unwrap().position().into());
         seen.pictures.push(env.render("front").unwrap());
     };
     env.reset(3).unwrap();
