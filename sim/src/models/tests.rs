@@ -368,6 +368,25 @@ fn numbers_that_ask_for_too_much_are_refused_before_anything_is_allocated() {
     }
 }
 
+#[test]
+fn a_model_that_asks_for_too_little_memory_gets_enough() {
+    let folder = Folder::new();
+    // With the 16 kB that it asks for MuJoCo would end the process in the first step.
+    let boxes: String = (0..20)
+        .map(|i| {
+            let (x, z) = (0.05 * f64::from(i), 0.04 + 0.01 * f64::from(i));
+            format!("<body pos=\"{x} 0 {z}\"><freejoint/><geom type=\"box\" size=\".05 .05 .05\"/></body>")
+        })
+        .collect();
+    let pile = format!(
+        "<mujoco><size memory=\"16K\"/><worldbody><geom type=\"plane\" size=\"2 2 .1\"/>{boxes}</worldbody></mujoco>"
+    );
+    let mut env = folder.env(&pile, None).unwrap();
+    for _ in 0..20 {
+        env.step(&[]).unwrap();
+    }
+}
+
 /// A tetrahedron as binary STL.
 fn tetrahedron() -> Vec<u8> {
     let p = [
