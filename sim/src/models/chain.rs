@@ -88,7 +88,7 @@ pub fn arm_chain(model: &MjModel, tip: &str) -> Result<ArmChain, String> {
             arm.joints.push(name.to_owned());
             arm.addresses.push(address);
             arm.limits.push(match model.jnt_range()[joint] {
-                [low, high] if bool::from(model.jnt_limited()[joint]) => (low, high),
+                [low, high] if model.jnt_limited()[joint] => (low, high),
                 _ => (-PI, PI),
             });
         }

@@ -319,7 +319,7 @@ impl Measure {
 /// The range of a control; -1 to 1 for one without.
 pub(super) fn control_range(model: &MjModel, control: usize) -> (f64, f64) {
     let [low, high] = model.actuator_ctrlrange()[control];
-    if bool::from(model.actuator_ctrllimited()[control]) && low < high {
+    if model.actuator_ctrllimited()[control] && low < high {
         (low, high)
     } else {
         (-1.0, 1.0)
