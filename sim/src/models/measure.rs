@@ -6,7 +6,8 @@ use toml::Spanned;
 
 use super::error::ModelError;
 use super::source::Text;
-use super::task::{Clause, Point, error_at};
+use super::task::{Clause, Point};
+use super::task_check::error_at;
 
 /// The state of a simulation of a shared model.
 pub(super) type Data = MjData<std::sync::Arc<MjModel>>;

@@ -8,7 +8,8 @@ use toml::Spanned;
 
 use super::error::ModelError;
 use super::measure::{Data, Names};
-use super::task::{Start, TaskFile, error_at};
+use super::task::{Start, TaskFile};
+use super::task_check::error_at;
 
 /// Where a body that can be put somewhere has its pose.
 #[derive(Clone, Copy, Debug)]
