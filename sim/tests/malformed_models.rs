@@ -229,7 +229,7 @@ fn write(folder: &Path, number: u64, rng: &mut ChaCha8Rng) -> (String, EnvConfig
     ];
     let (victim, name, with_task) = match number % 8 {
         0..=2 => (0, "mjcf:", false),
-        3 if number % 3 == 0 => (4, "mjcf:", false),
+        3 if number.is_multiple_of(3) => (4, "mjcf:", false),
         3 => (1, "mjcf:", false),
         4 | 5 => (2, "urdf:", false),
         _ => (3, "mjcf:", true),

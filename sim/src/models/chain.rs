@@ -2,10 +2,14 @@
 //! simulated robot and a real one.
 
 use std::f64::consts::PI;
+use std::path::Path;
 
 use mujoco_rs::prelude::*;
 use nalgebra::{Isometry3, Quaternion, Translation3, UnitQuaternion, Vector3};
 use rapport_robot::kinematics::{Chain, Link};
+
+use super::error::ModelError;
+use super::import::{Format, load};
 
 /// The hinges between the world and a tip.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,10 +24,19 @@ pub struct ArmChain {
     pub addresses: Vec<usize>,
 }
 
-/// The chain of hinges from the world to the site or, where there is no site of this name, the body called `tip`.
-///
-/// Errors: when there is no such thing, no hinge moves it, or a slide, ball or free joint does.
-pub fn arm_chain(model: &MjModel, tip: &str) -> Result<ArmChain, String> {
+impl ArmChain {
+    /// The chain in the model at `path` from the world to the site or, where there is no site of this name, the body called
+    /// `tip`.
+    ///
+    /// Errors: a model that cannot be used; when there is no such tip, no hinge moves it, or a slide, ball or free joint does.
+    pub fn load(path: &Path, format: Format, tip: &str) -> Result<Self, ModelError> {
+        let model = load(path, format)?;
+        arm_chain(&model, tip).map_err(|why| ModelError::new(path, why))
+    }
+}
+
+/// [`ArmChain::load`] for a compiled model.
+pub(super) fn arm_chain(model: &MjModel, tip: &str) -> Result<ArmChain, String> {
     let find = |kind| {
         (!tip.contains('\0'))
             .then(|| model.name_to_id(kind, tip))
@@ -88,7 +101,7 @@ pub fn arm_chain(model: &MjModel, tip: &str) -> Result<ArmChain, String> {
             arm.joints.push(name.to_owned());
             arm.addresses.push(address);
             arm.limits.push(match model.jnt_range()[joint] {
-                [low, high] if bool::from(model.jnt_limited()[joint]) => (low, high),
+                [low, high] if model.jnt_limited()[joint] => (low, high),
                 _ => (-PI, PI),
             });
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use image::RgbImage;
+use mujoco_rs::prelude::*;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -60,12 +61,21 @@ impl ModelEnv {
 
     fn plausible(&self) -> Result<(), WorldError> {
         let data = self.simulation.data();
-        if data.qvel().iter().all(|v| v.abs() < IMPLAUSIBLE_SPEED) {
+        let dropped = [MjtWarning::mjWARN_CONTACTFULL, MjtWarning::mjWARN_CNSTRFULL];
+        let what = if data.qvel().iter().any(|v| v.abs() >= IMPLAUSIBLE_SPEED) {
+            format!("something moves faster than {IMPLAUSIBLE_SPEED:e} m/s or rad/s")
+        } else if dropped
+            .iter()
+            .any(|&kind| data.warning()[kind as usize].number > 0)
+        {
+            "contacts were left out for lack of memory; give the model <size memory=\"500M\"/>"
+                .into()
+        } else {
             return Ok(());
-        }
+        };
         Err(WorldError::Diverged {
             at_s: data.time(),
-            what: format!("something moves faster than {IMPLAUSIBLE_SPEED:e} m/s or rad/s"),
+            what,
         })
     }
 

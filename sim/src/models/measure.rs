@@ -6,7 +6,8 @@ use toml::Spanned;
 
 use super::error::ModelError;
 use super::source::Text;
-use super::task::{Clause, Point, error_at};
+use super::task::{Clause, Point};
+use super::task_check::error_at;
 
 /// The state of a simulation of a shared model.
 pub(super) type Data = MjData<std::sync::Arc<MjModel>>;
@@ -319,7 +320,7 @@ impl Measure {
 /// The range of a control; -1 to 1 for one without.
 pub(super) fn control_range(model: &MjModel, control: usize) -> (f64, f64) {
     let [low, high] = model.actuator_ctrlrange()[control];
-    if bool::from(model.actuator_ctrllimited()[control]) && low < high {
+    if model.actuator_ctrllimited()[control] && low < high {
         (low, high)
     } else {
         (-1.0, 1.0)

@@ -18,6 +18,7 @@ mod simplify;
 mod source;
 mod start;
 mod task;
+mod task_check;
 #[cfg(test)]
 mod tests;
 mod urdf;
@@ -25,7 +26,7 @@ mod urdf;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use chain::{ArmChain, arm_chain};
+pub use chain::ArmChain;
 pub use error::ModelError;
 pub use import::{Format, load, load_original};
 pub use task::{Action, ActionKind, Clause, Goal, Observe, Point, Start, TaskFile};

@@ -10,7 +10,8 @@ use super::error::ModelError;
 use super::measure::{Data, Measure, Names, Place, control_range};
 use super::source::Text;
 use super::start::Beginning;
-use super::task::{ActionKind, Point, TaskFile, error_at};
+use super::task::{ActionKind, Point, TaskFile};
+use super::task_check::error_at;
 use crate::env::EnvConfig;
 use crate::environment::{Actions, Description};
 

@@ -8,7 +8,8 @@ use toml::Spanned;
 
 use super::error::ModelError;
 use super::measure::{Data, Names};
-use super::task::{Start, TaskFile, error_at};
+use super::task::{Start, TaskFile};
+use super::task_check::error_at;
 
 /// Where a body that can be put somewhere has its pose.
 #[derive(Clone, Copy, Debug)]
@@ -248,7 +249,7 @@ fn draw(
         }
         let address = model.jnt_qposadr()[joint] as usize;
         let limits = match model.jnt_range()[joint] {
-            [low, high] if bool::from(model.jnt_limited()[joint]) => (low, high),
+            [low, high] if model.jnt_limited()[joint] => (low, high),
             _ => (f64::NEG_INFINITY, f64::INFINITY),
         };
         draws.push(match (*range, *around) {
@@ -300,9 +301,7 @@ fn servos(model: &MjModel) -> Vec<Servo> {
         }
         let control = model.actuator_ctrladr()[id] as usize;
         let range = match model.actuator_ctrlrange()[control] {
-            [low, high] if bool::from(model.actuator_ctrllimited()[control]) && low <= high => {
-                (low, high)
-            }
+            [low, high] if model.actuator_ctrllimited()[control] && low <= high => (low, high),
             _ => (f64::NEG_INFINITY, f64::INFINITY),
         };
         let activation = match model.actuator_dyntype()[id] {

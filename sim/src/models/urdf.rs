@@ -92,7 +92,7 @@ fn add_servo(spec: &mut MjSpec, model: &MjModel, joint: usize) -> Result<(), MjE
         model.jnt_type()[joint],
         MjtJoint::mjJNT_HINGE | MjtJoint::mjJNT_SLIDE
     );
-    let limited = bool::from(model.jnt_limited()[joint]);
+    let limited = model.jnt_limited()[joint];
     let Some(name) = model
         .id_to_name(MjtObjBase::mjOBJ_JOINT, joint)
         .filter(|_| moves && limited)
