@@ -1,5 +1,10 @@
 //! What a model may ask for. Beyond these MuJoCo would allocate until the machine has no memory left, never come back, or
 //! end the process; no robot comes near them.
+//!
+//! Seen with MuJoCo 3.17: nested `replicate`, a large `flexcomp` or `hfield`, and two billion solver iterations do not come
+//! back; `memory="16K"` compiles and ends the process in the first step with contacts (more is given, see
+//! [`load`](super::load)); a position that is not a number is set back in silence. It refuses by itself: mutual includes, deep
+//! nesting, builtin textures and custom numbers of impossible sizes, and an allocation that fails while it compiles.
 
 use roxmltree::{Attribute, Node};
 

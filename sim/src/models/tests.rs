@@ -10,6 +10,7 @@ use nalgebra::Vector3;
 use super::*;
 use crate::environment::{Actions, Environment, make};
 use crate::render::Backend;
+use crate::vec_env::VecEnv;
 use crate::world::WorldError;
 
 /// A hand on two joints beside a ball, and a mark.
@@ -235,6 +236,29 @@ fn the_same_seed_gives_the_same_episode_and_a_saved_state_goes_on_the_same() {
 }
 
 #[test]
+fn many_at_once_do_the_same_on_any_number_of_threads() {
+    let folder = Folder::new();
+    let config = EnvConfig {
+        task_file: Some(folder.write("task.toml", &TASK.replace("body_of_goal", "mark"))),
+        ..EnvConfig::default()
+    };
+    let name = format!("mjcf:{}", folder.write("model.xml", ARM).display());
+    let run = |threads| {
+        let mut envs = VecEnv::new(&name, &config, 5, threads).unwrap();
+        let mut batch = envs.reset(2).unwrap();
+        // Episodes have five steps, so that new ones begin on the way.
+        (0..12)
+            .map(|i| {
+                let actions: Vec<f64> = (0..5).map(|k| (f64::from(i + k) * 0.6).sin()).collect();
+                envs.step(&actions, &mut batch).unwrap();
+                batch.clone()
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(run(1), run(2));
+}
+
+#[test]
 fn a_name_that_the_model_does_not_have_is_reported_with_its_line() {
     let folder = Folder::new();
     for (from, to, line, part) in [
@@ -348,6 +372,32 @@ fn the_published_models_can_be_practised_in() {
                 "{name} {camera}"
             );
         }
+    }
+}
+
+#[test]
+fn a_block_in_the_air_is_what_a_picking_scene_wants() {
+    let folder = Folder::new();
+    for named in &NAMED[..2] {
+        let mut done = Vec::new();
+        for height in [0.02, 0.3] {
+            let lifted = format!("body = \"block\"\nz = [{height}, {height}]\n");
+            let task = named
+                .task
+                .replace("body = \"block\"\n", &lifted)
+                .replace("settle_s = 0.2", "settle_s = 0.0");
+            let config = EnvConfig {
+                task_file: Some(folder.write("task.toml", &task)),
+                ..EnvConfig::default()
+            };
+            let mut env = make(named.name, &config).unwrap();
+            env.reset(0).unwrap();
+            let outcome = env
+                .step(&vec![0.0; env.description().action_len()])
+                .unwrap();
+            done.push((outcome.success, outcome.progress == 0.0));
+        }
+        assert_eq!(done, [(false, false), (true, true)], "{}", named.name);
     }
 }
 

@@ -137,3 +137,28 @@ fn inverse_kinematics_of_a_published_arm_finds_joints_for_where_it_has_been() {
         }
     }
 }
+
+#[test]
+fn the_published_urdf_puts_its_gripper_where_the_published_mjcf_does() {
+    let mjcf = published("so101-published").unwrap();
+    let urdf = mjcf.with_file_name("so101_new_calib.urdf");
+    let one = ArmChain::load(&mjcf, Format::Mjcf, "gripperframe").unwrap();
+    let other = ArmChain::load(&urdf, Format::Urdf, "gripper_frame_link").unwrap();
+    assert_eq!(one.joints, other.joints);
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let at = |joints: &[f64]| {
+        let (one, other) = (
+            one.chain.base_from_tool(joints),
+            other.chain.base_from_tool(joints),
+        );
+        // The files round their numbers differently.
+        assert!((one.translation.vector - other.translation.vector).norm() < 1e-4);
+        one.rotation.inverse() * other.rotation
+    };
+    // They do not turn the frame alike, but it is the same frame of the same body.
+    let between = at(&[0.0; 5]);
+    for _ in 0..50 {
+        let joints = joints_within(&one.limits, &mut rng, 1.0);
+        assert!(at(&joints).angle_to(&between) < 1e-3);
+    }
+}
