@@ -40,11 +40,11 @@ const BEFORE: f64 = 0.046;
 /// How far to the left of the grasping point the tool passes the cup, m.
 const CLEAR: f64 = 0.008;
 /// Height at which the cup is carried, m.
-const CARRY: f64 = 0.085;
+const CARRY: f64 = 0.078;
 /// How far to the right of the bowl's middle the tool is when it tips the cup, m.
-const BESIDE: f64 = 0.036;
+const BESIDE: f64 = 0.040;
 /// How far before the bowl's middle, m: it points down a little, so the mouth comes back.
-const AHEAD: f64 = 0.012;
+const AHEAD: f64 = 0.026;
 /// Steps it takes to close on the cup.
 const CLOSING: usize = 6;
 /// Load of the gripper's servo that holds the cup, share of its strength.

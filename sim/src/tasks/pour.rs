@@ -38,9 +38,9 @@ impl Pour {
     /// Where the cup's middle starts, y, m.
     pub const CUP_Y: RangeInclusive<f64> = -0.05..=-0.02;
     /// Depth, width and height of the bowl, m.
-    pub const BOWL_SIZE: [f64; 3] = [0.09, 0.09, 0.022];
+    pub const BOWL_SIZE: [f64; 3] = [0.10, 0.10, 0.022];
     /// Where the bowl's middle is, x, m.
-    pub const BOWL_X: RangeInclusive<f64> = 0.265..=0.285;
+    pub const BOWL_X: RangeInclusive<f64> = 0.26..=0.275;
     /// Where the bowl's middle is, y, m.
     pub const BOWL_Y: RangeInclusive<f64> = 0.08..=0.09;
     /// Balls that must be in the bowl.
