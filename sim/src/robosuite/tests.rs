@@ -4,6 +4,8 @@ use std::io::Write as _;
 
 use hdf5_writer::{AttributeBuilder, DatasetBuilder, Hdf5Builder, WriteOptions};
 use proptest::prelude::*;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::log::{Playback, Verdict};
@@ -241,6 +243,31 @@ proptest! {
             prop_assert!(!recorded.runs.is_empty());
         }
     }
+}
+
+#[test]
+fn flipped_bytes_of_a_real_file_never_bring_the_reader_down() {
+    let Some(robosuite) = fetched() else { return };
+    let found = robosuite.demonstrations().unwrap();
+    let whole = std::fs::read(&found[0].file).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("demo.hdf5");
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    // The structure is in the first and last pages, where numbers are not.
+    let places: Vec<usize> = (0..8192).chain(whole.len() - 16384..whole.len()).collect();
+    let mut refused = 0;
+    for _ in 0..500 {
+        let mut bytes = whole.clone();
+        for _ in 0..rng.random_range(1..6) {
+            bytes[places[rng.random_range(0..places.len())]] = rng.random();
+        }
+        if rng.random_bool(0.2) {
+            bytes.truncate(rng.random_range(0..whole.len()));
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        refused += usize::from(hdf5::read(&path).is_err());
+    }
+    assert!(refused > 50, "{refused} of 500 refused");
 }
 
 /// A wheel with these files.

@@ -137,6 +137,13 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         ))
         .into());
     }
+    let Some(name) = args.out.file_name() else {
+        return Err(Usage(format!(
+            "{} has no name of its own; choose a new folder for the dataset",
+            args.out.display()
+        ))
+        .into());
+    };
     let (logs, skipped) = match &args.source {
         Source::Robosuite(path) => demonstrations(path.as_deref(), &args.runs, ui)?,
         Source::States(dir) => (chosen(log::read(dir)?, &args.runs)?, Vec::new()),
@@ -160,9 +167,8 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         _ => Path::new("."),
     };
     std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-    let name = args.out.file_name().unwrap_or_default().to_string_lossy();
     let partial = tempfile::Builder::new()
-        .prefix(&format!(".{name}.partial-"))
+        .prefix(&format!(".{}.partial-", name.to_string_lossy()))
         .tempdir_in(parent)
         .with_context(|| format!("cannot write in {}", parent.display()))?;
     let dir = partial.path().join("dataset");
@@ -180,6 +186,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     bar.finish_and_clear();
     drop(writer);
     std::fs::rename(&dir, &args.out)
+        .and_then(|()| std::fs::File::open(parent)?.sync_all())
         .with_context(|| format!("cannot give the dataset the name {}", args.out.display()))?;
     let summary = Summary {
         out: args.out.clone(),
