@@ -201,7 +201,14 @@ fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Some(super::reward::open_reward(word.as_ref(), args.device)?)
     };
     let size = demonstration_size(args)?;
-    let simulation = super::sim::env_config(args.simulation.as_deref())?;
+    // A run keeps what it practises in, as it keeps everything else.
+    let kept = args.out.join("simulation.toml");
+    let file = match &args.simulation {
+        Some(file) => Some(file.as_path()),
+        None => Some(kept.as_path()).filter(|kept| args.resume && kept.exists()),
+    };
+    let simulation = super::sim::env_config(file)?;
+    let resolved = toml::to_string(&simulation)?;
     let mut practice = SimPractice::with_config(&args.env, &args.camera, size, simulation)?;
     let spec = schema::policy_spec(
         &**practice.env().task(),
@@ -212,6 +219,7 @@ fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Sac::resume(&args.out)?
     } else {
         run_dir::create(&args.out, "train", args.seed, args)?;
+        run_dir::write_atomically(&kept, resolved.as_bytes())?;
         let config = SacConfig {
             hidden: vec![args.hidden; 2],
             critic_norm: HiddenNorm::Layer,
