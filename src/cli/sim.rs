@@ -411,6 +411,10 @@ mod tests {
             text.contains("arm.toml") && text.contains("delay"),
             "{text}"
         );
-        assert!(env_config(None).unwrap().randomisation.is_none());
+        let usual = env_config(None).unwrap();
+        assert!(usual.randomisation.is_none());
+        // What a run keeps is read back as it was.
+        std::fs::write(&file, toml::to_string(&usual).unwrap()).unwrap();
+        assert_eq!(env_config(Some(&file)).unwrap(), usual);
     }
 }

@@ -191,12 +191,20 @@ fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Some(super::reward::open_reward(word.as_ref(), args.device)?)
     };
     let size = demonstration_size(args)?;
-    let mut practice = args.environment.practice(size)?;
+    // A run keeps what it practises in, as it keeps everything else.
+    let kept = args.out.join("simulation.toml");
+    let mut environment = args.environment.clone();
+    if args.resume && environment.simulation.is_none() && kept.exists() {
+        environment.simulation = Some(kept.clone());
+    }
+    let resolved = toml::to_string(&environment.config()?)?;
+    let mut practice = environment.practice(size)?;
     let spec = schema::policy_spec(&mut practice)?;
     let mut learner = if args.resume {
         Sac::resume(&args.out)?
     } else {
         run_dir::create(&args.out, "train", args.seed, args)?;
+        run_dir::write_atomically(&kept, resolved.as_bytes())?;
         let config = SacConfig {
             hidden: vec![args.hidden; 2],
             critic_norm: HiddenNorm::Layer,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rapport::sim::servo_bus::{ServoBus, ServoBusConfig, WorldPlant};
-use rapport::sim::{RealTime, Scene, World, tasks};
+use rapport::sim::{Env, RealTime, World, tasks};
 use serde::Serialize;
 
 use super::Usage;
@@ -25,6 +25,9 @@ pub struct Args {
     /// Task whose objects lie on the table.
     #[arg(long, default_value = "so101-push", help = super::tasks("Task whose objects lie on the table"))]
     task: String,
+    /// The arm's friction, gains and delay: a TOML file of `rapport sim fit`.
+    #[arg(long = "sim", value_name = "FILE.toml")]
+    simulation: Option<PathBuf>,
     /// Write the calibration a client needs, in LeRobot's format.
     #[arg(long, value_name = "FILE.json")]
     calibration: Option<PathBuf>,
@@ -49,7 +52,8 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         .into());
     }
     let task = tasks::by_name(&args.task).map_err(|e| Usage(e.to_string()))?;
-    let world = World::new(Scene::new(task.scene())?)?;
+    let simulation = super::sim::env_config(args.simulation.as_deref())?;
+    let world = World::new(Env::scene(&*task, &simulation)?)?;
     world.reset();
     task.reset(&world, &mut ChaCha8Rng::seed_from_u64(args.seed))?;
     let calibration = ServoBusConfig::calibration();
