@@ -7,7 +7,7 @@ use image::RgbImage;
 use mujoco_rs::prelude::*;
 
 use crate::env::EnvError;
-use crate::render::{Backend, Eyes, Quality};
+use crate::render::{Backend, Eyes, Layers, Quality, Shot};
 use crate::world::WorldError;
 
 /// Everything that decides how a simulation goes on.
@@ -121,9 +121,34 @@ impl Simulation {
     ///
     /// Errors: [`EnvError::Render`].
     pub fn render(&mut self, camera: usize, out: &mut RgbImage) -> Result<(), EnvError> {
+        self.render_many(&mut [Shot { camera, out }])
+    }
+
+    /// What several cameras see now; the size of the first picture is the size of all.
+    ///
+    /// Errors: [`EnvError::Render`].
+    pub fn render_many(&mut self, shots: &mut [Shot<'_>]) -> Result<(), EnvError> {
+        self.place();
+        Ok(self.eyes.render_many(&mut self.data, shots)?)
+    }
+
+    /// How far away and which things are that camera number `camera` sees now, in a picture of `(width, height)` pixels.
+    ///
+    /// Errors: [`EnvError::Render`].
+    pub fn render_layers(
+        &mut self,
+        camera: usize,
+        size: (u32, u32),
+        out: &mut Layers,
+    ) -> Result<(), EnvError> {
+        self.place();
+        Ok(self.eyes.render_layers(&mut self.data, camera, size, out)?)
+    }
+
+    /// Puts geoms, cameras and lights where the joint positions have them.
+    fn place(&mut self) {
         self.data.kinematics();
         self.data.com_pos();
         self.data.camlight();
-        Ok(self.eyes.render_data(&mut self.data, camera, out)?)
     }
 }

@@ -10,11 +10,11 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 pub(super) const LANES: usize = 8;
 
 /// Eight numbers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct F([f32; LANES]);
 
 /// Eight truth values: all ones or all zeros.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Mask([u32; LANES]);
 
 /// A vector per lane.
