@@ -226,7 +226,7 @@ vectorised! {
                 let given = if let Wrap::Given { .. } = wrap {
                     [F::load(&frame.uv[0][index..]), F::load(&frame.uv[1][index..])]
                 } else {
-                    [F::ZERO; 2]
+                    [F::zero(); 2]
                 };
                 let ([u, v], per_metre) = wrap.coordinates(p, n, given);
                 let part = footprint * per_metre * repeat[0].abs().max(repeat[1].abs());
@@ -235,7 +235,7 @@ vectorised! {
             Decal::Cube { cube, scale, ends } => {
                 let mut q = three!(|i| p[i] * scale[i]);
                 if let Some(Ends { straight, radius }) = *ends {
-                    let beyond = (p[2].abs() - F::splat(straight)).max(F::ZERO);
+                    let beyond = (p[2].abs() - F::splat(straight)).max(F::zero());
                     // On the ball the height counts in radii, on the straight part in half lengths.
                     let extra = beyond * (straight / radius - 1.0);
                     q[2] = (p[2] + p[2].sign_of(F::splat(1.0)) * extra) * scale[2];

@@ -1,7 +1,7 @@
 //! Filling triangles: depth, and whose sample it is. Light comes after, once for each sample that stays visible.
 
 use super::frame::Frame;
-use super::lanes::{F, LANES, Mask};
+use super::lanes::{F, LANES, Mask, Words};
 use super::mesh::{Mesh, Projected, Triangle, Vertex, cut};
 use super::view::{Local, Vec3, View};
 
@@ -191,10 +191,10 @@ fn fill(frame: &mut Frame, corners: [Corner<'_>; 3], area: f32, what: Fill) {
                     match what {
                         Fill::Depth => {}
                         Fill::Object(object) => {
-                            visible.store_words([object; LANES], &mut frame.object[index..]);
+                            visible.store_words(Words::splat(object), &mut frame.object[index..]);
                         }
                         Fill::Surface(object) => {
-                            visible.store_words([object; LANES], &mut frame.object[index..]);
+                            visible.store_words(Words::splat(object), &mut frame.object[index..]);
                             let slopes = *slopes.get_or_insert_with(|| {
                                 let times = |f: [f32; 3]| {
                                     linear([

@@ -32,10 +32,10 @@ impl Material {
     #[inline(always)]
     fn highlight(&self, cosine: F) -> F {
         if self.shininess <= 16 {
-            return cosine.max(F::ZERO).powi(self.shininess);
+            return cosine.max(F::zero()).powi(self.shininess);
         }
         let slope = self.shininess as f32 / 16.0;
-        let x = ((cosine - F::splat(1.0)) * slope + F::splat(1.0)).max(F::ZERO);
+        let x = ((cosine - F::splat(1.0)) * slope + F::splat(1.0)).max(F::zero());
         let x4 = (x * x) * (x * x);
         (x4 * x4) * (x4 * x4)
     }
@@ -178,11 +178,11 @@ impl<'a> Lighting<'a> {
     pub(super) fn shade<const SHADOWS: bool>(&self, material: &Material, p: F3, n: F3) -> F3 {
         let one = F::splat(1.0);
         let mut base = [F::splat(material.emission + self.ambient); 3];
-        let mut highlight = [F::ZERO; 3];
-        let mut passes = [F::ZERO; 3];
+        let mut highlight = [F::zero(); 3];
+        let mut passes = [F::zero(); 3];
         let to_viewer = match self.viewer {
             Viewer::At(eye) if material.specular > 0.0 => unit(three!(|i| F::splat(eye[i]) - p[i])),
-            Viewer::At(_) => [F::ZERO; 3],
+            Viewer::At(_) => [F::zero(); 3],
             Viewer::Towards(direction) => direction.map(F::splat),
         };
         for LocalLight {
@@ -207,16 +207,16 @@ impl<'a> Lighting<'a> {
             if *cone > -1.0 {
                 let cosine = -dot1(towards, light.direction);
                 let inside = F::splat(*cone).le(cosine);
-                strength = inside.select(strength * cosine.powi(light.exponent), F::ZERO);
+                strength = inside.select(strength * cosine.powi(light.exponent), F::zero());
             }
-            let facing = dot(n, towards).max(F::ZERO);
+            let facing = dot(n, towards).max(F::zero());
             let lit = facing * strength;
             let gloss = if material.specular > 0.0 && light.specular != [0.0; 3] {
                 let half = unit(three!(|i| towards[i] + to_viewer[i]));
                 let gloss = material.highlight(dot(n, half)) * strength * material.specular;
-                F::ZERO.lt(facing).select(gloss, F::ZERO)
+                F::zero().lt(facing).select(gloss, F::zero())
             } else {
-                F::ZERO
+                F::zero()
             };
             if let Some(shadow) = shadow
                 && SHADOWS

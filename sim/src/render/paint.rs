@@ -4,7 +4,7 @@ use super::decal::{self, Decal};
 use super::fill::{self, Fill};
 use super::footprint::Footprint;
 use super::frame::Frame;
-use super::lanes::{F, F3, LANES, Mask, dot1, three, unit, vectorised};
+use super::lanes::{F, F3, LANES, Mask, Words, dot1, three, unit, vectorised};
 use super::lighting::{Lighting, Material};
 use super::mesh::{Mesh, Projected};
 use super::surface::Surface;
@@ -20,29 +20,20 @@ pub(super) struct Paint {
 
 /// 8-bit channels in one word each: 0xBBGGRR.
 #[inline(always)]
-pub(super) fn pack(rgb: F3) -> [u32; LANES] {
+pub(super) fn pack(rgb: F3) -> Words {
     let bytes = three!(|c| {
         let scaled = rgb[c].max(F::splat(0.0)).min(F::splat(1.0)) * 255.0 + F::splat(0.5);
-        // SAFETY: the clamp above, which also replaces NaN, leaves numbers from 0.5 to 255.5.
-        unsafe { scaled.to_words() }
+        scaled.cut()
     });
-    let mut out = [0; LANES];
-    for i in 0..LANES {
-        out[i] = bytes[0][i] | bytes[1][i] << 8 | bytes[2][i] << 16;
-    }
-    out
+    bytes[0] | bytes[1].left::<8>() | bytes[2].left::<16>()
 }
 
 /// Channels from 0 to 1 of eight such words.
 #[inline(always)]
 pub(super) fn unpack(words: &[u32]) -> F3 {
-    three!(|c| {
-        let mut out = [0.0; LANES];
-        for i in 0..LANES {
-            out[i] = (words[i] >> (8 * c) & 0xff) as i32 as f32;
-        }
-        F::from_array(out) * (1.0 / 255.0)
-    })
+    let words = Words::load(words);
+    let bytes = [words, words.right::<8>(), words.right::<16>()];
+    three!(|c| bytes[c].low_byte().to_numbers() * (1.0 / 255.0))
 }
 
 impl Paint {
@@ -53,7 +44,7 @@ impl Paint {
             let old = F::load(&frame.depth[index..]);
             mask.select(t, old).store(&mut frame.depth[index..]);
             mask.store_words(pack(rgb), &mut frame.colour[index..]);
-            mask.store_words([self.object; LANES], &mut frame.object[index..]);
+            mask.store_words(Words::splat(self.object), &mut frame.object[index..]);
         } else {
             let old = unpack(&frame.colour[index..index + LANES]);
             let mixed = three!(|i| old[i] + (rgb[i] - old[i]) * self.alpha);
@@ -94,7 +85,7 @@ pub(super) struct Batch(Box<[Chunk; BATCH]>);
 
 impl Default for Batch {
     fn default() -> Batch {
-        Batch(Box::new([Chunk::NONE; BATCH]))
+        Batch(Box::new([Chunk::none(); BATCH]))
     }
 }
 
@@ -142,13 +133,16 @@ vectorised! {
 }
 
 impl Chunk {
-    const NONE: Chunk = Chunk {
-        index: 0,
-        visible: Mask::NONE,
-        t: F::ZERO,
-        p: [F::ZERO; 3],
-        n: [F::ZERO; 3],
-    };
+    /// No sample at all.
+    fn none() -> Chunk {
+        Chunk {
+            index: 0,
+            visible: Mask::none(),
+            t: F::zero(),
+            p: [F::zero(); 3],
+            n: [F::zero(); 3],
+        }
+    }
 }
 
 /// Lights chunks and puts them into the frame.
@@ -207,7 +201,7 @@ vectorised! {
                 let nearer = hit.mask & hit.t.lt(old) & hit.t.le(F::splat(view.far)) & Mask::first(end - column);
                 nearer.select(hit.t, old).store(&mut frame.depth[index..]);
                 if let Fill::Object(object) | Fill::Surface(object) = what {
-                    nearer.store_words([object; LANES], &mut frame.object[index..]);
+                    nearer.store_words(Words::splat(object), &mut frame.object[index..]);
                 }
             }
         }

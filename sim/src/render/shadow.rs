@@ -145,8 +145,8 @@ impl Shadow {
         let (x, y) = (x.max(zero).min(end), y.max(zero).min(end));
         let (left, top) = (x.floor(), y.floor());
         let (x, y) = (x - left, y - top);
-        // SAFETY: the clamps above, which also replace NaN, leave numbers within the map.
-        let (left, top) = unsafe { (left.to_words(), top.to_words()) };
+        // The clamps above, which also replace NaN, leave numbers within the map.
+        let (left, top) = (left.cut().array(), top.cut().array());
         let mut corners = [[0.0f32; LANES]; 4];
         let stride = map.frame.stride;
         let depth = &map.frame.depth;

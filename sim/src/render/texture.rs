@@ -2,7 +2,7 @@
 
 use mujoco_rs::wrappers::mj_model::{MjModel, MjtTexture};
 
-use super::lanes::{F, F3, LANES, three};
+use super::lanes::{F, F3, LANES, Words, three};
 
 /// One image; a texel is 0xBBGGRR.
 #[derive(Clone, Debug)]
@@ -101,13 +101,13 @@ impl Bordered {
         let y = (v * height + F::splat(0.5))
             .max(zero)
             .min(F::splat(height + 0.5));
-        let (left, top) = (x.floor(), y.floor());
-        let (x, y) = (x - left, y - top);
+        // The clamps above leave numbers from 0 to the size.
+        let (left, top) = (x.cut(), y.cut());
+        let (x, y) = (x - left.to_numbers(), y - top.to_numbers());
         let stride = self.width as u32 + 2;
         let rows = self.height as u32 + 2;
-        // SAFETY: the clamps above leave numbers from 0 to the size; faces are small whole numbers.
-        let (left, top, face) = unsafe { (left.to_words(), top.to_words(), face.to_words()) };
-        let (mut above, mut below) = ([[0u32; 2]; LANES], [[0u32; 2]; LANES]);
+        let (left, top, face) = (left.array(), top.array(), face.cut().array());
+        let mut corners = [[0u32; LANES]; 4];
         for i in 0..LANES {
             let first = (face[i]
                 .wrapping_mul(rows)
@@ -115,32 +115,35 @@ impl Bordered {
                 .wrapping_mul(stride)
                 .wrapping_add(left[i])) as usize;
             if let Some(pair) = self.texels.get(first..first.wrapping_add(2)) {
-                above[i] = [pair[0], pair[1]];
+                (corners[0][i], corners[1][i]) = (pair[0], pair[1]);
             }
             let second = first + stride as usize;
             if let Some(pair) = self.texels.get(second..second.wrapping_add(2)) {
-                below[i] = [pair[0], pair[1]];
+                (corners[2][i], corners[3][i]) = (pair[0], pair[1]);
             }
         }
-        three!(|c| {
-            let a = channel(&above, 0, c);
-            let b = channel(&above, 1, c);
-            let c_ = channel(&below, 0, c);
-            let d = channel(&below, 1, c);
-            let (top, bottom) = (a + (b - a) * x, c_ + (d - c_) * x);
+        let [a, b, c, d] = [
+            channels(corners[0]),
+            channels(corners[1]),
+            channels(corners[2]),
+            channels(corners[3]),
+        ];
+        three!(|i| {
+            let (top, bottom) = (a[i] + (b[i] - a[i]) * x, c[i] + (d[i] - c[i]) * x);
             (top + (bottom - top) * y) * (1.0 / 255.0)
         })
     }
 }
 
-/// Channel `c` of one half of pairs of texels.
+/// Red, green and blue of texels, 0 to 255.
 #[inline(always)]
-fn channel(pairs: &[[u32; 2]; LANES], half: usize, c: usize) -> F {
-    let mut out = [0.0; LANES];
-    for i in 0..LANES {
-        out[i] = (pairs[i][half] >> (8 * c) & 0xff) as i32 as f32;
-    }
-    F::from_array(out)
+fn channels(texels: [u32; LANES]) -> F3 {
+    let texels = Words::from_array(texels);
+    [
+        texels.low_byte().to_numbers(),
+        texels.right::<8>().low_byte().to_numbers(),
+        texels.right::<16>().low_byte().to_numbers(),
+    ]
 }
 
 /// A repeating 2D texture.
