@@ -122,18 +122,33 @@ fn twice_area([a, b, c]: [[f32; 2]; 3]) -> f32 {
     (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 }
 
+/// The first and one past the last of `count` sample lines, which lie at half numbers, from the least to the largest of `x`.
+#[inline(always)]
+fn lines(x: [f32; 3], count: usize) -> (usize, usize) {
+    let min = |a: f32, b: f32| if a < b { a } else { b };
+    let max = |a: f32, b: f32| if a > b { a } else { b };
+    let end = count as f32;
+    let first = min(max(min(min(x[0], x[1]), x[2]) - 0.5, -0.5), end);
+    let last = min(max(max(max(x[0], x[1]), x[2]) - 0.5, -1.0), end - 1.0);
+    // SAFETY: the comparisons above, which also replace NaN, leave numbers from -1 to `count`, at most 2^15.
+    let cut = |x: f32| unsafe { x.to_int_unchecked::<i32>() };
+    let (first_cut, last_cut) = (cut(first), cut(last));
+    let first = first_cut + i32::from(first_cut as f32 != first && first > 0.0);
+    let last = last_cut - i32::from(last_cut as f32 != last && last < 0.0);
+    (first as usize, (last + 1) as usize)
+}
+
 /// Fills a triangle that lies in front of the near plane.
 #[inline(always)]
 fn fill(frame: &mut Frame, corners: [Corner<'_>; 3], area: f32, what: Fill) {
     let [a, b, c] = corners.map(|corner| corner.raster);
-    let least = |i: usize| a[i].min(b[i]).min(c[i]);
-    let most = |i: usize| a[i].max(b[i]).max(c[i]);
-    // Samples sit at half numbers.
-    let x_first = (least(0) - 0.5).ceil().max(0.0) as usize;
-    let x_end = ((most(0) - 0.5).floor() + 1.0).clamp(0.0, frame.width as f32) as usize;
-    let y_first = (least(1) - 0.5).ceil().max(0.0) as usize;
-    let y_end = ((most(1) - 0.5).floor() + 1.0).clamp(0.0, frame.height as f32) as usize;
-    if x_first >= x_end || y_first >= y_end || !area.is_finite() {
+    // Most triangles of a fine mesh lie between samples: they end here.
+    let (y_first, y_end) = lines([a[1], b[1], c[1]], frame.height);
+    if y_first >= y_end {
+        return;
+    }
+    let (x_first, x_end) = lines([a[0], b[0], c[0]], frame.width);
+    if x_first >= x_end || !area.is_finite() {
         return;
     }
 

@@ -84,13 +84,6 @@ impl Footprint {
             return;
         }
         self.spans.resize(end - first, [view.width, 0]);
-        let mut widen = |row: usize, x: f32| {
-            let span = &mut self.spans[row - first];
-            *span = [
-                span[0].min(begin(x, view.width)),
-                span[1].max(stop(x, view.width)),
-            ];
-        };
         for corner in 0..8usize {
             for axis in 0..3 {
                 if corner >> axis & 1 == 1 {
@@ -106,7 +99,7 @@ impl Footprint {
                     let y = (row as f32 + 0.5).clamp(p[1], q[1]);
                     let x = p[0] + slope * (y - p[1]);
                     let x = x.clamp(p[0].min(q[0]), p[0].max(q[0]));
-                    widen(row, x);
+                    widen(&mut self.spans[row - first], x, view.width);
                 }
                 // An edge along a row crosses no sample line in one place: both its ends count.
                 for end_point in [p, q] {
@@ -115,7 +108,8 @@ impl Footprint {
                         && nearest >= first as f32
                         && nearest < end as f32
                     {
-                        widen(nearest as usize, end_point[0]);
+                        let span = &mut self.spans[nearest as usize - first];
+                        widen(span, end_point[0], view.width);
                     }
                 }
             }
@@ -126,6 +120,12 @@ impl Footprint {
     pub(super) fn everything(&mut self, view: &View) {
         self.cover(view);
     }
+}
+
+/// Makes a span of a row of `width` samples reach `x`.
+#[inline(always)]
+fn widen(span: &mut [usize; 2], x: f32, width: usize) {
+    *span = [span[0].min(begin(x, width)), span[1].max(stop(x, width))];
 }
 
 /// The first of `count` sample lines that is not (clearly) before `x`. Lines lie at half numbers.

@@ -70,6 +70,18 @@ fn every_operation_gives_the_same_bits_on_both_kinds_of_lanes() {
         assert_eq!(v.or(x).array(), w.or(y).array());
         assert_eq!(v.without(x).array(), w.without(y).array());
         assert_eq!(v.equal(x).array(), w.equal(y).array());
+        let words = a.map(f32::to_bits);
+        let (x, y) = (
+            plain::Words::from_array(words),
+            sse2::Words::from_array(words),
+        );
+        assert_eq!(bits(x.as_bits().array()), bits(y.as_bits().array()));
+        assert_eq!(
+            plain::Words::splat(words[0]).array(),
+            sse2::Words::splat(words[0]).array()
+        );
+        let (x, y) = (plain::Numbers::splat(a[0]), sse2::Numbers::splat(a[0]));
+        assert_eq!(bits(x.array()), bits(y.array()));
     }
 }
 
