@@ -71,10 +71,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         for backend in [Backend::Cpu, Backend::Gl] {
             for quality in Quality::ALL {
                 for size in SIZES {
-                    let rate = |threads| {
+                    let measure = |threads| {
                         pictures_per_second(subject, backend, quality, size, threads, seconds)
                     };
-                    let (one, two) = match (rate(1), rate(2)) {
+                    let (one, two) = match (measure(1), measure(2)) {
                         (Ok(one), Ok(two)) => (one, two),
                         (Err(error), _) | (_, Err(error)) => {
                             println!("{backend:?}: {error}");
@@ -82,9 +82,13 @@ fn main() -> Result<(), Box<dyn Error>> {
                         }
                     };
                     println!(
-                        "{:12} {backend:?} {quality:6} {size:3}: {one:7.0} pictures/s, {two:7.0} with 2 threads ({:.2} x)",
+                        "{:12} {backend:?} {quality:6} {size:3}: {:7.0} pictures/s ({:.0} per second of processor time), \
+                         {:7.0} with 2 threads ({:.2} x)",
                         subject.name,
-                        two / one
+                        one.wall,
+                        one.processor,
+                        two.wall,
+                        two.wall / one.wall
                     );
                     ours.insert((format!("{backend:?}"), quality, size), one);
                 }
@@ -109,6 +113,20 @@ fn so101(folder: &Path) -> Result<Subject, Box<dyn Error>> {
     })
 }
 
+/// Pictures per second by the clock on the wall, and by the time that processors spent: on a busy machine the second one means
+/// more.
+#[derive(Clone, Copy)]
+struct Rate {
+    wall: f64,
+    processor: f64,
+}
+
+/// Processor time of this process, s.
+fn processor_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
+}
+
 /// Each thread has a world and a renderer of its own; all start together.
 fn pictures_per_second(
     subject: &Subject,
@@ -117,7 +135,7 @@ fn pictures_per_second(
     size: u32,
     threads: usize,
     seconds: f64,
-) -> Result<f64, render::RenderError> {
+) -> Result<Rate, render::RenderError> {
     let camera = camera_index(&subject.model, &subject.camera)?;
     let start = Barrier::new(threads);
     let time = Duration::from_secs_f64(seconds);
@@ -129,18 +147,26 @@ fn pictures_per_second(
         let mut renderer = opened?;
         let mut picture = RgbImage::new(size, size);
         renderer.render(&mut data, camera, &mut picture)?;
-        let (mut count, begun) = (0u32, Instant::now());
+        let (mut count, begun, spent) = (0u32, Instant::now(), processor_time());
         while begun.elapsed() < time {
             renderer.render(&mut data, camera, &mut picture)?;
             count += 1;
         }
-        Ok(f64::from(count) / begun.elapsed().as_secs_f64())
+        let (wall, spent) = (begun.elapsed().as_secs_f64(), processor_time() - spent);
+        Ok((f64::from(count), wall, spent))
     };
     std::thread::scope(|scope| {
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        all.into_iter()
-            .map(|thread| thread.join().expect("the thread does not panic"))
-            .sum()
+        let mut rate = Rate {
+            wall: 0.0,
+            processor: 0.0,
+        };
+        for thread in all {
+            let (count, wall, spent) = thread.join().expect("the thread does not panic")?;
+            rate.wall += count / wall;
+            rate.processor += count / spent;
+        }
+        Ok(rate)
     })
 }
 
@@ -149,7 +175,7 @@ fn beside_peer(
     subject: &Subject,
     python: &str,
     seconds: f64,
-    ours: &HashMap<(String, Quality, u32), f64>,
+    ours: &HashMap<(String, Quality, u32), Rate>,
 ) -> Result<(), Box<dyn Error>> {
     let script = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -163,32 +189,31 @@ fn beside_peer(
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
-    // Each line: settings, size, pictures per second.
+    // Each line: settings, size, pictures per second by the wall and by the processor.
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [settings, size, rate] = words[..] else {
+        let [settings, size, wall, processor] = words[..] else {
             continue;
         };
-        let (size, rate) = (size.parse::<u32>()?, rate.parse::<f64>()?);
-        let quality = if settings == "default" {
-            Quality::High
-        } else {
-            Quality::Fast
+        let size = size.parse::<u32>()?;
+        let peer = Rate {
+            wall: wall.parse()?,
+            processor: processor.parse()?,
         };
-        let fast = ours
-            .get(&("Cpu".into(), Quality::Fast, size))
-            .copied()
-            .unwrap_or(f64::NAN);
-        let same = ours
-            .get(&("Cpu".into(), quality, size))
-            .copied()
-            .unwrap_or(f64::NAN);
         println!(
-            "{:12} python mujoco.Renderer, {settings:8} {size:3}: {rate:7.1} pictures/s; ours fast {:.1} x, ours {quality} {:.1} x",
-            subject.name,
-            fast / rate,
-            same / rate
+            "{:12} python mujoco.Renderer, {settings:7} {size:3}: {:7.1} pictures/s ({:.1} per second of processor time)",
+            subject.name, peer.wall, peer.processor
         );
+        for quality in [Quality::Fast, Quality::High] {
+            if let Some(our) = ours.get(&("Cpu".into(), quality, size)) {
+                println!(
+                    "{:12}   our rasteriser, {quality}: {:.1} x ({:.1} x)",
+                    subject.name,
+                    our.wall / peer.wall,
+                    our.processor / peer.processor
+                );
+            }
+        }
     }
     Ok(())
 }

@@ -86,15 +86,10 @@ impl GlRenderer {
         visual.global.offwidth = width as i32;
         visual.global.offheight = height as i32;
         let samples = quality.samples_per_axis().pow(2) as i32;
-        let (shadow, slices, stacks) = match quality {
-            Quality::Fast => (0, 8, 8),
-            Quality::Smooth => (0, 28, 16),
-            Quality::High => (1024, 28, 16),
-        };
-        visual.quality.shadowsize = shadow;
+        visual.quality.shadowsize = if quality.follows_light() { 4096 } else { 0 };
+        // Round enough that pictures look like the rasteriser's, whose balls and tubes have no corners.
+        (visual.quality.numslices, visual.quality.numstacks) = (28, 16);
         visual.quality.offsamples = if samples > 1 { samples } else { 0 };
-        visual.quality.numslices = slices;
-        visual.quality.numstacks = stacks;
         let thread = std::thread::Builder::new()
             .name("opengl".to_owned())
             .spawn(move || draw_jobs(settings, width, height, &opened_sender, &jobs, &results))
