@@ -8,7 +8,7 @@ use mujoco_rs::prelude::*;
 
 use crate::env::EnvError;
 use crate::randomise::{self, Variation};
-use crate::render::{Backend, Eyes, Quality};
+use crate::render::{Backend, Eyes, Layers, Quality, Shot};
 use crate::world::WorldError;
 
 /// Everything that decides how a simulation goes on.
@@ -148,18 +148,47 @@ impl Simulation {
     ///
     /// Errors: [`EnvError::Render`]; [`WorldError::Invalid`] when MuJoCo has no memory for a copy of the state.
     pub fn render(&mut self, camera: usize, out: &mut RgbImage) -> Result<(), EnvError> {
-        let invalid = |error: MjDataError| WorldError::Invalid(error.to_string());
-        let mut seen = match self.seen.take() {
-            Some(seen) => seen,
-            None => MjData::try_new(self.model.clone()).map_err(invalid)?,
-        };
-        seen.copy_state_from_data(&self.data, FULL_STATE)
-            .map_err(invalid)?;
-        seen.kinematics();
-        seen.com_pos();
-        seen.camlight();
-        seen.tendon_comp();
-        let seen = self.seen.insert(seen);
-        Ok(self.eyes.render_data(seen, camera, out)?)
+        self.render_many(&mut [Shot { camera, out }])
     }
+
+    /// What several cameras see now; the size of the first picture is the size of all.
+    ///
+    /// Errors: as [`Simulation::render`].
+    pub fn render_many(&mut self, shots: &mut [Shot<'_>]) -> Result<(), EnvError> {
+        let seen = copy(&mut self.seen, &self.data, &self.model)?;
+        Ok(self.eyes.render_many(seen, shots)?)
+    }
+
+    /// How far away and which things are that camera number `camera` sees now, in a picture of `(width, height)` pixels.
+    ///
+    /// Errors: as [`Simulation::render`].
+    pub fn render_layers(
+        &mut self,
+        camera: usize,
+        size: (u32, u32),
+        out: &mut Layers,
+    ) -> Result<(), EnvError> {
+        let seen = copy(&mut self.seen, &self.data, &self.model)?;
+        Ok(self.eyes.render_layers(seen, camera, size, out)?)
+    }
+}
+
+/// Copies the state to where it is looked at, and puts geoms, cameras and lights there where the joints have them.
+fn copy<'a>(
+    seen: &'a mut Option<MjData<Arc<MjModel>>>,
+    data: &MjData<Arc<MjModel>>,
+    model: &Arc<MjModel>,
+) -> Result<&'a mut MjData<Arc<MjModel>>, WorldError> {
+    let invalid = |error: MjDataError| WorldError::Invalid(error.to_string());
+    let seen = match seen {
+        Some(seen) => seen,
+        none => none.insert(MjData::try_new(model.clone()).map_err(invalid)?),
+    };
+    seen.copy_state_from_data(data, FULL_STATE)
+        .map_err(invalid)?;
+    seen.kinematics();
+    seen.com_pos();
+    seen.camlight();
+    seen.tendon_comp();
+    Ok(seen)
 }

@@ -6,7 +6,7 @@ use image::RgbImage;
 use mujoco_rs::wrappers::mj_data::MjData;
 use mujoco_rs::wrappers::mj_model::MjModel;
 
-use super::{Backend, Quality, RenderError, Renderer, camera_index, open};
+use super::{Backend, Layers, Quality, RenderError, Renderer, Shot, camera_index, open};
 use crate::env::EnvError;
 use crate::world::World;
 
@@ -55,7 +55,43 @@ impl Eyes {
         camera: usize,
         out: &mut RgbImage,
     ) -> Result<(), RenderError> {
-        let size = out.dimensions();
+        self.of_size(out.dimensions())?.render(data, camera, out)
+    }
+
+    /// Several pictures of the same moment, all of the size of the first.
+    ///
+    /// # Errors
+    /// As [`Renderer::render_many`] and [`open`].
+    pub fn render_many(
+        &mut self,
+        data: &mut MjData<Arc<MjModel>>,
+        shots: &mut [Shot<'_>],
+    ) -> Result<(), RenderError> {
+        match shots.first() {
+            Some(shot) => {
+                let size = shot.out.dimensions();
+                self.of_size(size)?.render_many(data, shots)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// How far away and which things are that camera number `camera` sees in `data`, in a picture of `(width, height)` pixels.
+    ///
+    /// # Errors
+    /// As [`Renderer::render_layers`] and [`open`].
+    pub fn render_layers(
+        &mut self,
+        data: &mut MjData<Arc<MjModel>>,
+        camera: usize,
+        size: (u32, u32),
+        out: &mut Layers,
+    ) -> Result<(), RenderError> {
+        self.of_size(size)?.render_layers(data, camera, out)
+    }
+
+    /// The renderer for pictures of this size, opened if it is the first one.
+    fn of_size(&mut self, size: (u32, u32)) -> Result<&mut dyn Renderer, RenderError> {
         let index = match self.open.iter().position(|(known, _)| *known == size) {
             Some(index) => index,
             None => {
@@ -64,6 +100,6 @@ impl Eyes {
                 self.open.len() - 1
             }
         };
-        self.open[index].1.render(data, camera, out)
+        Ok(&mut *self.open[index].1)
     }
 }

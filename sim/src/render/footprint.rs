@@ -10,6 +10,9 @@ pub(super) struct Footprint {
     pub(super) spans: Vec<[usize; 2]>,
 }
 
+/// Up to so many rows the bounding rectangle is as good as the outline.
+const FEW: usize = 5;
+
 /// Safety margin in samples against rounding of the projected corners.
 const MARGIN: f32 = 0.02;
 
@@ -62,28 +65,25 @@ impl Footprint {
         }
 
         let points = corners.map(|p| view.raster(p));
-        let low = points.iter().map(|p| p[1]).fold(f32::INFINITY, f32::min);
-        let high = points
-            .iter()
-            .map(|p| p[1])
-            .fold(f32::NEG_INFINITY, f32::max);
-        let row_of = |y: f32| (y.max(0.0) as usize).min(view.height);
-        let (first, end) = (
-            row_of((low - 0.5 - MARGIN).ceil()),
-            row_of((high - 0.5 + MARGIN).floor() + 1.0),
-        );
-        if first >= end {
+        let mut low = points[0];
+        let mut high = points[0];
+        for p in &points[1..] {
+            for axis in 0..2 {
+                low[axis] = low[axis].min(p[axis]);
+                high[axis] = high[axis].max(p[axis]);
+            }
+        }
+        let (first, end) = (begin(low[1], view.height), stop(high[1], view.height));
+        let columns = [begin(low[0], view.width), stop(high[0], view.width)];
+        if first >= end || columns[0] >= columns[1] {
             return;
         }
         self.first_row = first;
-        let empty = [view.width, 0];
-        self.spans.resize(end - first, empty);
-        let mut widen = |row: usize, x: f32| {
-            let start = row_of_column((x - 0.5 - MARGIN).ceil(), view.width);
-            let stop = row_of_column((x - 0.5 + MARGIN).floor() + 1.0, view.width);
-            let span = &mut self.spans[row - first];
-            *span = [span[0].min(start), span[1].max(stop)];
-        };
+        if end - first <= FEW {
+            self.spans.resize(end - first, columns);
+            return;
+        }
+        self.spans.resize(end - first, [view.width, 0]);
         for corner in 0..8usize {
             for axis in 0..3 {
                 if corner >> axis & 1 == 1 {
@@ -92,14 +92,14 @@ impl Footprint {
                 let (p, q) = (points[corner], points[corner | 1 << axis]);
                 let (p, q) = if p[1] <= q[1] { (p, q) } else { (q, p) };
                 // Rows whose sample line lies (almost) between the two ends.
-                let from = row_of((p[1] - 0.5 - MARGIN).ceil()).max(first);
-                let to = row_of((q[1] - 0.5 + MARGIN).floor() + 1.0).min(end);
+                let from = begin(p[1], view.height).max(first);
+                let to = stop(q[1], view.height).min(end);
                 let slope = (q[0] - p[0]) / (q[1] - p[1]).max(1e-6);
                 for row in from..to {
                     let y = (row as f32 + 0.5).clamp(p[1], q[1]);
                     let x = p[0] + slope * (y - p[1]);
                     let x = x.clamp(p[0].min(q[0]), p[0].max(q[0]));
-                    widen(row, x);
+                    widen(&mut self.spans[row - first], x, view.width);
                 }
                 // An edge along a row crosses no sample line in one place: both its ends count.
                 for end_point in [p, q] {
@@ -108,7 +108,8 @@ impl Footprint {
                         && nearest >= first as f32
                         && nearest < end as f32
                     {
-                        widen(nearest as usize, end_point[0]);
+                        let span = &mut self.spans[nearest as usize - first];
+                        widen(span, end_point[0], view.width);
                     }
                 }
             }
@@ -121,6 +122,24 @@ impl Footprint {
     }
 }
 
-fn row_of_column(x: f32, width: usize) -> usize {
-    (x.max(0.0) as usize).min(width)
+/// Makes a span of a row of `width` samples reach `x`.
+#[inline(always)]
+fn widen(span: &mut [usize; 2], x: f32, width: usize) {
+    *span = [span[0].min(begin(x, width)), span[1].max(stop(x, width))];
+}
+
+/// The first of `count` sample lines that is not (clearly) before `x`. Lines lie at half numbers.
+#[inline(always)]
+fn begin(x: f32, count: usize) -> usize {
+    let x = (x - 0.5 - MARGIN).clamp(-1.0, count as f32);
+    let cut = x as i32;
+    (cut + i32::from((cut as f32) < x)).max(0) as usize
+}
+
+/// One past the last of `count` sample lines that is not (clearly) after `x`.
+#[inline(always)]
+fn stop(x: f32, count: usize) -> usize {
+    let x = (x - 0.5 + MARGIN).clamp(-1.0, count as f32);
+    let cut = x as i32;
+    ((cut - i32::from((cut as f32) > x) + 1).max(0) as usize).min(count)
 }

@@ -8,20 +8,33 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use image::RgbImage;
+use mujoco_rs::mujoco_c::mjtDepthMap;
 use mujoco_rs::wrappers::mj_data::MjData;
-use mujoco_rs::wrappers::mj_model::MjModel;
+use mujoco_rs::wrappers::mj_model::{MjModel, MjtObj};
 use mujoco_rs::wrappers::mj_rendering::{MjrContext, MjrRectangle};
-use mujoco_rs::wrappers::mj_visualization::{
-    MjtRndFlag, MjvCamera, MjvOption, MjvPerturb, MjvScene,
-};
+use mujoco_rs::wrappers::mj_visualization::{MjtRndFlag, MjvGLCamera, MjvGeom};
 
 use super::egl::{self, EglContext};
-use super::{Quality, RenderError, Renderer, check, check_size};
+use super::layers::Layers;
+use super::shape::{is_plane_from_behind, is_solid};
+use super::stage::Stage;
+use super::{Quality, RenderError, Renderer, Shot, check_size};
 
-/// A scene on its way to the drawing thread or back, with the picture, rows bottom to top.
+/// A scene on its way to the drawing thread or back, with what was drawn, rows bottom to top.
 struct Job {
-    scene: MjvScene,
+    stage: Stage,
+    want: Want,
+    /// Colours, or the number of the geom in the scene plus one, lowest byte first.
     pixels: Vec<u8>,
+    /// 1 at the near plane, 0 at the far one; empty unless it was wanted.
+    depth: Vec<f32>,
+}
+
+/// What to draw.
+#[derive(Clone, Copy, PartialEq)]
+enum Want {
+    Picture,
+    Layers,
 }
 
 /// What the drawing thread found out when it opened its context.
@@ -37,7 +50,6 @@ pub struct GlRenderer {
     to_thread: Option<Sender<Job>>,
     from_thread: Receiver<Result<Job, String>>,
     thread: Option<JoinHandle<()>>,
-    option: MjvOption,
     renderer: String,
     quality: Quality,
     width: u32,
@@ -59,7 +71,7 @@ impl GlRenderer {
     /// # Errors
     /// When a size is zero or more than the driver allows, or when there is no EGL or no OpenGL behind it.
     pub fn new(
-        model: &Arc<MjModel>,
+        model: &MjModel,
         quality: Quality,
         width: u32,
         height: u32,
@@ -73,14 +85,11 @@ impl GlRenderer {
         let visual = settings.vis_mut();
         visual.global.offwidth = width as i32;
         visual.global.offheight = height as i32;
-        let (shadow, samples, slices, stacks) = match quality {
-            Quality::Fast => (0, 0, 8, 8),
-            Quality::High => (1024, 4, 28, 16),
-        };
-        visual.quality.shadowsize = shadow;
-        visual.quality.offsamples = samples;
-        visual.quality.numslices = slices;
-        visual.quality.numstacks = stacks;
+        let samples = quality.samples_per_axis().pow(2) as i32;
+        visual.quality.shadowsize = if quality.follows_light() { 4096 } else { 0 };
+        // Round enough that pictures look like the rasteriser's, whose balls and tubes have no corners.
+        (visual.quality.numslices, visual.quality.numstacks) = (28, 16);
+        visual.quality.offsamples = if samples > 1 { samples } else { 0 };
         let thread = std::thread::Builder::new()
             .name("opengl".to_owned())
             .spawn(move || draw_jobs(settings, width, height, &opened_sender, &jobs, &results))
@@ -91,20 +100,20 @@ impl GlRenderer {
             .map_err(|_| died())?
             .map_err(RenderError::Gl)?;
 
-        let mut scene = MjvScene::new(model, super::scene_capacity(model));
-        if quality == Quality::Fast {
-            let flags = scene.flags_mut();
-            for flag in [MjtRndFlag::mjRND_SHADOW, MjtRndFlag::mjRND_REFLECTION] {
-                flags[flag as usize] = false.into();
-            }
+        let mut stage = Stage::new(model);
+        for flag in [MjtRndFlag::mjRND_SHADOW, MjtRndFlag::mjRND_REFLECTION] {
+            stage.scene.flags_mut()[flag as usize] = quality.follows_light().into();
         }
-        let pixels = vec![0; 3 * width as usize * height as usize];
         Ok(GlRenderer {
-            job: Some(Job { scene, pixels }),
+            job: Some(Job {
+                stage,
+                want: Want::Picture,
+                pixels: Vec::new(),
+                depth: Vec::new(),
+            }),
             to_thread: Some(to_thread),
             from_thread,
             thread: Some(thread),
-            option: MjvOption::default(),
             renderer,
             quality,
             width,
@@ -116,51 +125,113 @@ impl GlRenderer {
     pub fn is_software(&self) -> bool {
         egl::is_software(&self.renderer)
     }
+
+    /// The scene at rest on this side.
+    fn stage(&mut self) -> Result<&mut Stage, RenderError> {
+        let job = self.job.as_mut().ok_or_else(gone)?;
+        Ok(&mut job.stage)
+    }
+
+    /// Sends the scene to the drawing thread and waits for what it draws.
+    fn draw(&mut self, want: Want) -> Result<&mut Job, RenderError> {
+        let mut job = self.job.take().ok_or_else(gone)?;
+        job.want = want;
+        let sender = self.to_thread.as_ref().ok_or_else(gone)?;
+        sender.send(job).map_err(|_| gone())?;
+        let answer = self.from_thread.recv().map_err(|_| gone())?;
+        Ok(self.job.insert(answer.map_err(RenderError::Gl)?))
+    }
+}
+
+fn gone() -> RenderError {
+    RenderError::Gl("its drawing thread has ended after an earlier error".to_owned())
+}
+
+/// Metres along the optical axis of a number in the depth buffer of a camera.
+fn metres(depth: f32, lens: &MjvGLCamera) -> f32 {
+    let (near, far) = (f64::from(lens.frustum_near), f64::from(lens.frustum_far));
+    let depth = f64::from(depth);
+    let metres = if lens.orthographic != 0 {
+        far - depth * (far - near)
+    } else {
+        near * far / (near + depth * (far - near))
+    };
+    metres as f32
 }
 
 impl Renderer for GlRenderer {
-    fn render(
+    fn render_many(
+        &mut self,
+        data: &mut MjData<Arc<MjModel>>,
+        shots: &mut [Shot<'_>],
+    ) -> Result<(), RenderError> {
+        let cameras = shots.iter().map(|shot| shot.camera);
+        self.stage()?.check(data.model(), cameras)?;
+        let row = 3 * self.width as usize;
+        for (number, Shot { camera, out }) in shots.iter_mut().enumerate() {
+            let stage = self.stage()?;
+            if number == 0 {
+                stage.set(data, *camera);
+            } else {
+                stage.look(data, *camera);
+            }
+            if out.dimensions() != (self.width, self.height) {
+                **out = RgbImage::new(self.width, self.height);
+            }
+            let job = self.draw(Want::Picture)?;
+            let rows = job.pixels.chunks_exact(row).rev();
+            for (to, from) in out.chunks_exact_mut(row).zip(rows) {
+                to.copy_from_slice(from);
+            }
+        }
+        Ok(())
+    }
+
+    fn render_layers(
         &mut self,
         data: &mut MjData<Arc<MjModel>>,
         camera: usize,
-        out: &mut RgbImage,
+        out: &mut Layers,
     ) -> Result<(), RenderError> {
-        let gone =
-            || RenderError::Gl("its drawing thread has ended after an earlier error".to_owned());
-        let job = self.job.as_mut().ok_or_else(gone)?;
-        check(&job.scene, data.model(), camera)?;
-        let mut fixed = MjvCamera::new_fixed(camera);
-        job.scene
-            .update(data, &self.option, &MjvPerturb::default(), &mut fixed);
-        let sender = self.to_thread.as_ref().ok_or_else(gone)?;
-        let job = self.job.take().ok_or_else(gone)?;
-        sender.send(job).map_err(|_| gone())?;
-        let job = self
-            .from_thread
-            .recv()
-            .map_err(|_| gone())?
-            .map_err(RenderError::Gl)?;
-
-        if out.dimensions() != (self.width, self.height) {
-            *out = RgbImage::new(self.width, self.height);
+        let (width, height) = (self.width, self.height);
+        let stage = self.stage()?;
+        stage.check(data.model(), [camera])?;
+        stage.set(data, camera);
+        let lens = stage.camera();
+        for geom in stage.geoms_mut() {
+            // MuJoCo draws no geom without a number here.
+            if !is_solid(geom) || is_plane_from_behind(geom, lens.pos) {
+                geom.segid = -1;
+            }
         }
-        let row = 3 * self.width as usize;
-        for (to, from) in out
-            .chunks_exact_mut(row)
-            .zip(job.pixels.chunks_exact(row).rev())
-        {
-            to.copy_from_slice(from);
+        let job = self.draw(Want::Layers)?;
+        out.clear(width, height);
+        let geoms = job.stage.geoms();
+        let row = width as usize;
+        let rows = job
+            .pixels
+            .chunks_exact(3 * row)
+            .zip(job.depth.chunks_exact(row));
+        for (y, (numbers, depths)) in rows.rev().enumerate() {
+            for (x, (number, &depth)) in numbers.chunks_exact(3).zip(depths).enumerate() {
+                let number = u32::from_le_bytes([number[0], number[1], number[2], 0]);
+                if let Some(segment) = number.checked_sub(1) {
+                    let pixel = y * row + x;
+                    out.depth[pixel] = metres(depth, &lens);
+                    let is_it = |geom: &&MjvGeom| geom.segid == segment as i32;
+                    out.geom[pixel] = match geoms.get(segment as usize).filter(is_it) {
+                        Some(geom) if geom.objtype == MjtObj::mjOBJ_GEOM as i32 => geom.objid,
+                        _ => -1,
+                    };
+                }
+            }
         }
-        self.job = Some(job);
+        out.find_bodies(data.model().geom_bodyid());
         Ok(())
     }
 
     fn describe(&self) -> String {
-        let quality = match self.quality {
-            Quality::Fast => "fast, no shadows, no smoothing",
-            Quality::High => "high, shadows, 4 samples per pixel",
-        };
-        format!("OpenGL on {} ({quality})", self.renderer)
+        format!("OpenGL on {} ({})", self.renderer, self.quality.in_words())
     }
 }
 
@@ -204,6 +275,8 @@ fn draw_jobs(
     let mut context = unsafe { MjrContext::new(&model) };
     drop(model);
     context.offscreen();
+    // SAFETY: this sets how depths are read; nothing else depends on it.
+    unsafe { context.ffi_mut() }.readDepthMap = mjtDepthMap::mjDEPTH_ZEROFAR as i32;
     if opened
         .send(Ok(Opened {
             renderer: egl.renderer.clone(),
@@ -213,16 +286,20 @@ fn draw_jobs(
         return;
     }
     let viewport = MjrRectangle::new(0, 0, width as i32, height as i32);
-    for Job {
-        mut scene,
-        mut pixels,
-    } in jobs
-    {
-        scene.render(&viewport, &context);
-        let read = context.read_pixels(Some(&mut pixels), None, &viewport);
-        let result = read
-            .map(|()| Job { scene, pixels })
-            .map_err(|error| error.to_string());
+    let size = width as usize * height as usize;
+    for mut job in jobs {
+        let layers = job.want == Want::Layers;
+        for flag in [MjtRndFlag::mjRND_SEGMENT, MjtRndFlag::mjRND_IDCOLOR] {
+            job.stage.scene.flags_mut()[flag as usize] = layers.into();
+        }
+        job.pixels.resize(3 * size, 0);
+        if layers {
+            job.depth.resize(size, 0.0);
+        }
+        job.stage.scene.render(&viewport, &context);
+        let depth = layers.then_some(&mut job.depth[..]);
+        let read = context.read_pixels(Some(&mut job.pixels), depth, &viewport);
+        let result = read.map(|()| job).map_err(|error| error.to_string());
         if results.send(result).is_err() {
             return;
         }

@@ -5,13 +5,12 @@ use mujoco_rs::wrappers::mj_visualization::{MjvGeom, MjvLight};
 
 use super::lanes::{F, F3, dot, dot1, three, unit};
 use super::shadow::{Shadow, ShadowMap};
-use super::view::{Local, Vec3, View};
+use super::view::{Local, Vec3};
 
 /// How a surface answers to light.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Material {
     pub(super) colour: Vec3,
-    pub(super) alpha: f32,
     pub(super) emission: f32,
     pub(super) specular: f32,
     /// Exponent of the highlight.
@@ -22,7 +21,6 @@ impl Material {
     pub(super) fn of(geom: &MjvGeom) -> Material {
         Material {
             colour: [geom.rgba[0], geom.rgba[1], geom.rgba[2]],
-            alpha: geom.rgba[3],
             emission: geom.emission,
             specular: geom.specular,
             shininess: (geom.shininess * 128.0).round().clamp(0.0, 128.0) as u32,
@@ -34,10 +32,10 @@ impl Material {
     #[inline(always)]
     fn highlight(&self, cosine: F) -> F {
         if self.shininess <= 16 {
-            return cosine.max(F::ZERO).powi(self.shininess);
+            return cosine.max(F::zero()).powi(self.shininess);
         }
         let slope = self.shininess as f32 / 16.0;
-        let x = ((cosine - F::splat(1.0)) * slope + F::splat(1.0)).max(F::ZERO);
+        let x = ((cosine - F::splat(1.0)) * slope + F::splat(1.0)).max(F::zero());
         let x4 = (x * x) * (x * x);
         (x4 * x4) * (x4 * x4)
     }
@@ -72,9 +70,12 @@ pub(super) struct Light {
     specular: Vec3,
     /// Whether things throw shadows in it.
     pub(super) casts_shadow: bool,
+    /// Number of its shadow map, while there is one.
+    pub(super) map: Option<usize>,
 }
 
 impl Light {
+    /// A light of the scene, without a shadow map.
     pub(super) fn of(light: &MjvLight) -> Light {
         let beam = if light.type_ == mjtLightType::mjLIGHT_DIRECTIONAL as i32 {
             Beam::Parallel
@@ -95,50 +96,72 @@ impl Light {
             diffuse: light.diffuse,
             specular: light.specular,
             casts_shadow: light.castshadow != 0 && light.headlight == 0 && beam != Beam::Point,
+            map: None,
         }
     }
 }
 
 /// A light in the coordinates of one geom, with its shadows there.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalLight<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct LocalLight {
     light: Light,
     /// Cosine of the half angle of a spot, else -1.
     cone: f32,
-    shadow: Option<Shadow<'a>>,
+    shadow: Option<Shadow>,
+}
+
+/// Where highlights are seen from, in the coordinates of one geom or of the world.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Viewer {
+    /// Far away in this direction, the same everywhere: cheap, and hardly to be told apart in small pictures.
+    Towards(Vec3),
+    /// At this point, as in MuJoCo's renderer.
+    At(Vec3),
 }
 
 /// The lights and the viewer in the coordinates of one geom.
 pub(super) struct Lighting<'a> {
-    lights: &'a [LocalLight<'a>],
-    /// Direction towards the viewer, the same everywhere, as fixed-function OpenGL has it.
-    to_viewer: Vec3,
+    lights: &'a [LocalLight],
+    maps: &'a [ShadowMap],
+    viewer: Viewer,
+    /// Light that is everywhere: only where there is no other.
+    ambient: f32,
 }
 
 impl<'a> Lighting<'a> {
-    /// Moves lights, each with its shadow map if it has one, into the geom's coordinates; `scratch` holds them.
-    pub(super) fn new<'m: 'a>(
-        world: &[(Light, Option<&'m ShadowMap>)],
-        view: &View,
+    /// Moves lights into the geom's coordinates; `scratch` holds them. Their maps must be among `maps`.
+    pub(super) fn new(
+        world: &[Light],
+        maps: &'a [ShadowMap],
+        viewer: Viewer,
         local: &Local,
-        scratch: &'a mut Vec<LocalLight<'m>>,
+        scratch: &'a mut Vec<LocalLight>,
     ) -> Lighting<'a> {
         scratch.clear();
-        scratch.extend(world.iter().map(|(light, map)| LocalLight {
-            light: Light {
-                position: local.point(light.position),
-                direction: local.direction(light.direction),
-                ..*light
-            },
-            cone: match light.beam {
-                Beam::Spot { cutoff } => cutoff.cos(),
-                Beam::Point | Beam::Parallel => -1.0,
-            },
-            shadow: map.map(|map| Shadow::new(map, local)),
+        scratch.extend(world.iter().map(|light| {
+            LocalLight {
+                light: Light {
+                    position: local.point(light.position),
+                    direction: local.direction(light.direction),
+                    ..*light
+                },
+                cone: match light.beam {
+                    Beam::Spot { cutoff } => cutoff.cos(),
+                    Beam::Point | Beam::Parallel => -1.0,
+                },
+                shadow: light
+                    .map
+                    .and_then(|number| Some(Shadow::new(number, maps.get(number)?, local))),
+            }
         }));
         Lighting {
             lights: scratch,
-            to_viewer: local.direction(view.forward.map(|x| -x)),
+            maps,
+            viewer: match viewer {
+                Viewer::Towards(direction) => Viewer::Towards(local.direction(direction)),
+                Viewer::At(point) => Viewer::At(local.point(point)),
+            },
+            ambient: if world.is_empty() { 0.3 } else { 0.0 },
         }
     }
 
@@ -154,9 +177,14 @@ impl<'a> Lighting<'a> {
     #[inline(always)]
     pub(super) fn shade<const SHADOWS: bool>(&self, material: &Material, p: F3, n: F3) -> F3 {
         let one = F::splat(1.0);
-        let mut base = [F::splat(material.emission); 3];
-        let mut highlight = [F::ZERO; 3];
-        let mut passes = [F::ZERO; 3];
+        let mut base = [F::splat(material.emission + self.ambient); 3];
+        let mut highlight = [F::zero(); 3];
+        let mut passes = [F::zero(); 3];
+        let to_viewer = match self.viewer {
+            Viewer::At(eye) if material.specular > 0.0 => unit(three!(|i| F::splat(eye[i]) - p[i])),
+            Viewer::At(_) => [F::zero(); 3],
+            Viewer::Towards(direction) => direction.map(F::splat),
+        };
         for LocalLight {
             light,
             cone,
@@ -179,21 +207,21 @@ impl<'a> Lighting<'a> {
             if *cone > -1.0 {
                 let cosine = -dot1(towards, light.direction);
                 let inside = F::splat(*cone).le(cosine);
-                strength = inside.select(strength * cosine.powi(light.exponent), F::ZERO);
+                strength = inside.select(strength * cosine.powi(light.exponent), F::zero());
             }
-            let facing = dot(n, towards).max(F::ZERO);
+            let facing = dot(n, towards).max(F::zero());
             let lit = facing * strength;
-            let gloss = if material.specular > 0.0 {
-                let half = unit(three!(|i| towards[i] + F::splat(self.to_viewer[i])));
+            let gloss = if material.specular > 0.0 && light.specular != [0.0; 3] {
+                let half = unit(three!(|i| towards[i] + to_viewer[i]));
                 let gloss = material.highlight(dot(n, half)) * strength * material.specular;
-                F::ZERO.lt(facing).select(gloss, F::ZERO)
+                F::zero().lt(facing).select(gloss, F::zero())
             } else {
-                F::ZERO
+                F::zero()
             };
             if let Some(shadow) = shadow
                 && SHADOWS
             {
-                let seen = shadow.light(p, n);
+                let seen = shadow.light(&self.maps[shadow.number], p, n);
                 base = three!(|i| base[i] + strength * light.ambient[i]);
                 passes = three!(|i| {
                     let pass =

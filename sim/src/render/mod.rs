@@ -4,18 +4,25 @@
 //! threads and gives the same bytes whatever the width of the vectors it runs on. The OpenGL one ([`GlRenderer`]) is MuJoCo's
 //! own renderer on a screenless EGL context; on a machine without a GPU it is slower than the rasteriser.
 
+mod decal;
 mod egl;
 mod eyes;
+mod fill;
 mod footprint;
 mod frame;
 mod gl;
 mod lanes;
+mod layers;
 mod lighting;
 mod mesh;
 mod paint;
+mod painter;
+mod quality;
 mod raster;
 mod shadow;
 mod shape;
+mod sky;
+mod stage;
 mod surface;
 mod texture;
 mod view;
@@ -25,29 +32,63 @@ use std::sync::Arc;
 use image::RgbImage;
 use mujoco_rs::wrappers::mj_data::MjData;
 use mujoco_rs::wrappers::mj_model::{MjModel, MjtObjBase};
-use mujoco_rs::wrappers::mj_visualization::MjvScene;
 use serde::{Deserialize, Serialize};
 
 pub use eyes::Eyes;
 pub use gl::GlRenderer;
+pub use layers::Layers;
+pub use quality::{Quality, UnknownQuality};
 pub use raster::CpuRenderer;
+
+/// One picture to be taken.
+#[derive(Debug)]
+pub struct Shot<'a> {
+    /// Number of a fixed camera of the model.
+    pub camera: usize,
+    /// Where the picture goes (8-bit RGB, rows top to bottom). Replaced when it has another size than the renderer's.
+    pub out: &'a mut RgbImage,
+}
 
 /// Something that takes pictures of a world through the cameras of its model.
 ///
-/// A renderer belongs to one model and one picture size. It can move between threads.
+/// A renderer belongs to one model and one picture size. It can move between threads. The poses in `data` must be current:
+/// after `step` positions lag by one step until `forward` or `forward_kinematics` has run.
 pub trait Renderer: Send {
-    /// Takes the picture that the fixed camera number `camera` of the model sees and writes it to `out` (8-bit RGB, rows top
-    /// to bottom), which is replaced when it has another size. The poses in `data` must be current: after `step`
-    /// positions lag by one step until `forward` or `forward_kinematics` has run.
+    /// Takes several pictures of the same moment. What all cameras see is collected once.
     ///
     /// # Errors
-    /// When the camera does not exist, the world has another model than the renderer, or the back end fails.
+    /// When a camera does not exist, the world has another model than the renderer, or the back end fails.
+    fn render_many(
+        &mut self,
+        data: &mut MjData<Arc<MjModel>>,
+        shots: &mut [Shot<'_>],
+    ) -> Result<(), RenderError>;
+
+    /// Measures how far away things are that camera number `camera` sees, and which geoms and bodies they are. The size is that
+    /// of the pictures.
+    ///
+    /// # Errors
+    /// As [`Renderer::render_many`].
+    fn render_layers(
+        &mut self,
+        data: &mut MjData<Arc<MjModel>>,
+        camera: usize,
+        out: &mut Layers,
+    ) -> Result<(), RenderError>;
+
+    /// Takes the picture that the fixed camera number `camera` of the model sees and writes it to `out` (8-bit RGB, rows top
+    /// to bottom), which is replaced when it has another size.
+    ///
+    /// # Errors
+    /// As [`Renderer::render_many`].
     fn render(
         &mut self,
         data: &mut MjData<Arc<MjModel>>,
         camera: usize,
         out: &mut RgbImage,
-    ) -> Result<(), RenderError>;
+    ) -> Result<(), RenderError> {
+        self.render_many(data, &mut [Shot { camera, out }])
+    }
 
     /// One line about the back end, for logs and `doctor`.
     fn describe(&self) -> String;
@@ -64,17 +105,6 @@ pub enum Backend {
     Cpu,
     /// OpenGL through EGL, also when that is software.
     Gl,
-}
-
-/// How much work a picture may cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Quality {
-    /// For learning: one sample per pixel, no shadows.
-    #[default]
-    Fast,
-    /// For people: smooth edges and shadows.
-    High,
 }
 
 /// Why there is no picture.
@@ -175,23 +205,6 @@ fn check_size(width: u32, height: u32) -> Result<(), RenderError> {
         return Err(RenderError::Size { width, height });
     }
     Ok(())
-}
-
-fn check(scene: &MjvScene, model: &MjModel, camera: usize) -> Result<(), RenderError> {
-    if !scene.is_compatible_with_model(model) {
-        return Err(RenderError::OtherModel);
-    }
-    let count = model.ncam() as usize;
-    if camera >= count {
-        return Err(RenderError::NoCamera { camera, count });
-    }
-    Ok(())
-}
-
-/// Room for every geom and site of the model and some decoration (tendons, contacts).
-fn scene_capacity(model: &MjModel) -> usize {
-    let ffi = model.ffi();
-    (ffi.ngeom + ffi.nsite) as usize + 64 * ffi.ntendon as usize + 1000
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Painting one geom: rays or triangles, depth test, light, store.
 
+use super::decal::{self, Decal};
+use super::fill::{self, Fill};
 use super::footprint::Footprint;
 use super::frame::Frame;
-use super::lanes::{F, F3, LANES, Mask, three, unit, vectorised};
+use super::lanes::{F, F3, LANES, Mask, Words, dot1, three, unit, vectorised};
 use super::lighting::{Lighting, Material};
-use super::mesh::{self, Fill, Mesh, Vertex};
+use super::mesh::{Mesh, Projected};
 use super::surface::Surface;
-use super::texture::{Sky, Texture};
 use super::view::{Local, View};
 
 /// How finished samples enter the frame.
@@ -19,28 +20,20 @@ pub(super) struct Paint {
 
 /// 8-bit channels in one word each: 0xBBGGRR.
 #[inline(always)]
-pub(super) fn pack(rgb: F3) -> [u32; LANES] {
+pub(super) fn pack(rgb: F3) -> Words {
     let bytes = three!(|c| {
         let scaled = rgb[c].max(F::splat(0.0)).min(F::splat(1.0)) * 255.0 + F::splat(0.5);
-        // SAFETY: the clamp above, which also replaces NaN, leaves numbers from 0.5 to 255.5.
-        unsafe { scaled.to_words() }
+        scaled.cut()
     });
-    let mut out = [0; LANES];
-    for i in 0..LANES {
-        out[i] = bytes[0][i] | bytes[1][i] << 8 | bytes[2][i] << 16;
-    }
-    out
+    bytes[0] | bytes[1].left::<8>() | bytes[2].left::<16>()
 }
 
+/// Channels from 0 to 1 of eight such words.
 #[inline(always)]
-fn unpack(words: &[u32]) -> F3 {
-    three!(|c| {
-        let mut out = [0.0; LANES];
-        for i in 0..LANES {
-            out[i] = (words[i] >> (8 * c) & 0xff) as i32 as f32;
-        }
-        F::from_array(out) * (1.0 / 255.0)
-    })
+pub(super) fn unpack(words: &[u32]) -> F3 {
+    let words = Words::load(words);
+    let bytes = [words, words.right::<8>(), words.right::<16>()];
+    three!(|c| bytes[c].low_byte().to_numbers() * (1.0 / 255.0))
 }
 
 impl Paint {
@@ -51,34 +44,12 @@ impl Paint {
             let old = F::load(&frame.depth[index..]);
             mask.select(t, old).store(&mut frame.depth[index..]);
             mask.store_words(pack(rgb), &mut frame.colour[index..]);
-            mask.store_words([self.object; LANES], &mut frame.object[index..]);
+            mask.store_words(Words::splat(self.object), &mut frame.object[index..]);
         } else {
             let old = unpack(&frame.colour[index..index + LANES]);
             let mixed = three!(|i| old[i] + (rgb[i] - old[i]) * self.alpha);
             mask.store_words(pack(mixed), &mut frame.colour[index..]);
         }
-    }
-}
-
-/// A 2D texture laid on the x-y plane of a geom: `u = x * scale[0] + shift[0]`, likewise `v`.
-pub(super) struct Decal<'a> {
-    pub(super) texture: &'a Texture,
-    pub(super) scale: [f32; 2],
-    pub(super) shift: [f32; 2],
-}
-
-impl Decal<'_> {
-    /// Texture colours at the points with coordinates `x`, `y`; `footprint` is the size of a sample on the plane.
-    #[inline(always)]
-    fn sample(&self, x: F, y: F, footprint: f32) -> F3 {
-        let level = self
-            .texture
-            .level(footprint * self.scale[0].abs().max(self.scale[1].abs()));
-        let (u, v) = (
-            x * self.scale[0] + F::splat(self.shift[0]),
-            y * self.scale[1] + F::splat(self.shift[1]),
-        );
-        self.texture.sample(u, v, level)
     }
 }
 
@@ -93,24 +64,37 @@ pub(super) struct Subject<'a> {
 }
 
 /// Eight neighbouring samples of a surface, some of them visible, before light.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Chunk {
     /// First sample in the frame.
-    index: usize,
-    visible: Mask,
-    t: F,
-    p: F3,
-    n: F3,
+    pub(super) index: usize,
+    pub(super) visible: Mask,
+    pub(super) t: F,
+    /// In the geom's coordinates.
+    pub(super) p: F3,
+    /// Unit normals.
+    pub(super) n: F3,
 }
 
 /// Chunks that are found before they are lit: enough to spread the cost of the call, few enough to stay in the nearest cache.
 const BATCH: usize = 32;
 
+/// Room for chunks that wait for light.
+#[derive(Debug)]
+pub(super) struct Batch(Box<[Chunk; BATCH]>);
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch(Box::new([Chunk::none(); BATCH]))
+    }
+}
+
 vectorised! {
     /// Paints a surface by casting a ray through every sample of `footprint`.
-    pub(super) fn cast[S: Surface](frame: &mut Frame, footprint: &Footprint, surface: &S, subject: &Subject<'_>) {
+    pub(super) fn cast[S: Surface](frame: &mut Frame, footprint: &Footprint, surface: &S, subject: &Subject<'_>, batch: &mut Batch) {
         let Subject { view, local, .. } = *subject;
-        let mut batch = [Chunk::NONE; BATCH];
+        let batch = &mut *batch.0;
+        let mirror = view.mirror.as_ref().map(|mirror| local.mirror(mirror));
         let mut found = 0;
         for (row, &[start, end]) in (footprint.first_row..).zip(&footprint.spans) {
             let y = row as f32 + 0.5;
@@ -123,14 +107,21 @@ vectorised! {
                 let index = row * frame.stride + column;
                 let old = F::load(&frame.depth[index..]);
                 let t = hit.t;
-                let visible = hit.mask & t.lt(old) & t.le(F::splat(view.far)) & Mask::first(end - column);
+                let mut visible = hit.mask & t.lt(old) & t.le(F::splat(view.far)) & Mask::first(end - column);
                 if visible.any() {
                     let p = three!(|i| ray[i] * t + F::splat(local.eye[i]));
+                    if let Some((normal, offset)) = mirror {
+                        visible = visible & F::splat(-offset).lt(dot1(p, normal));
+                        if !visible.any() {
+                            column += LANES;
+                            continue;
+                        }
+                    }
                     let n = surface.normal(p, hit.part);
                     batch[found] = Chunk { index, visible, t, p, n };
                     found += 1;
                     if found == BATCH {
-                        light(frame, subject, &batch);
+                        light(frame, subject, batch);
                         found = 0;
                     }
                 }
@@ -142,13 +133,16 @@ vectorised! {
 }
 
 impl Chunk {
-    const NONE: Chunk = Chunk {
-        index: 0,
-        visible: Mask::NONE,
-        t: F::ZERO,
-        p: [F::ZERO; 3],
-        n: [F::ZERO; 3],
-    };
+    /// No sample at all.
+    fn none() -> Chunk {
+        Chunk {
+            index: 0,
+            visible: Mask::none(),
+            t: F::zero(),
+            p: [F::zero(); 3],
+            n: [F::zero(); 3],
+        }
+    }
 }
 
 /// Lights chunks and puts them into the frame.
@@ -174,44 +168,27 @@ vectorised! {
 
 #[inline(always)]
 fn light_chunks<const SHADOWS: bool>(frame: &mut Frame, subject: &Subject<'_>, chunks: &[Chunk]) {
-    for &Chunk {
-        index,
-        visible,
-        t,
-        p,
-        n,
-    } in chunks
-    {
+    for chunk in chunks {
+        let Chunk {
+            index,
+            visible,
+            t,
+            p,
+            n,
+        } = *chunk;
         let mut rgb = subject.lighting.shade::<SHADOWS>(&subject.material, p, n);
         if let Some(decal) = &subject.decal {
-            let footprint = sample_on_plane(subject.local, p, t, visible);
-            let texel = decal.sample(p[0], p[1], footprint);
-            rgb = three!(|i| rgb[i] * texel[i]);
+            let place = (subject.view, subject.local);
+            decal::tint(decal, place, frame, chunk, &mut rgb);
         }
         subject.paint.store(frame, index, visible, t, rgb);
     }
 }
 
-/// Largest extent on the plane z = 0 of the sample of the first lane in `mask`.
-#[inline(always)]
-fn sample_on_plane(local: &Local, p: F3, t: F, mask: Mask) -> f32 {
-    let lane = mask.first_lane();
-    let t = t.array()[lane];
-    // p = eye + t d with t = -eye_z / d_z, differentiated along one raster axis with d' = step.
-    let d = three!(|i| (p[i].array()[lane] - local.eye[i]) / t);
-    let [dx, dy] = [local.ray_x, local.ray_y].map(|step| {
-        let (x, y) = (
-            step[0] - d[0] * step[2] / d[2],
-            step[1] - d[1] * step[2] / d[2],
-        );
-        x * x + y * y
-    });
-    t * dx.max(dy).sqrt()
-}
-
 vectorised! {
-    /// Writes the depth of a surface.
-    pub(super) fn cast_depth[S: Surface](frame: &mut Frame, footprint: &Footprint, surface: &S, view: &View, local: &Local) {
+    /// Writes the depth of a surface and, if `what` says so, whose it is.
+    pub(super) fn cast_depth[S: Surface](frame: &mut Frame, footprint: &Footprint, surface: &S, place: (&View, &Local), what: Fill) {
+        let (view, local) = place;
         for (row, &[start, end]) in (footprint.first_row..).zip(&footprint.spans) {
             let y = row as f32 + 0.5;
             let row_ray = three!(|i| local.ray[i] + y * local.ray_y[i]);
@@ -221,8 +198,11 @@ vectorised! {
                 let hit = surface.hit(local.eye, ray, view.near);
                 let index = row * frame.stride + column;
                 let old = F::load(&frame.depth[index..]);
-                let nearer = hit.mask & hit.t.lt(old) & Mask::first(end - column);
+                let nearer = hit.mask & hit.t.lt(old) & hit.t.le(F::splat(view.far)) & Mask::first(end - column);
                 nearer.select(hit.t, old).store(&mut frame.depth[index..]);
+                if let Fill::Object(object) | Fill::Surface(object) = what {
+                    nearer.store_words(Words::splat(object), &mut frame.object[index..]);
+                }
             }
         }
     }
@@ -230,25 +210,16 @@ vectorised! {
 
 vectorised! {
     /// Fills the front faces of a mesh. `vertices` is scratch space.
-    pub(super) fn fill(frame: &mut Frame, mesh: &Mesh, view: &View, local: &Local, what: Fill, vertices: &mut Vec<Vertex>) {
-        let (rows, offset) = local.view_from_local(view);
-        vertices.clear();
-        vertices.extend(mesh.positions.iter().zip(&mesh.normals).map(|(&p, &normal)| {
-            let position = three!(|i| super::view::dot(rows[i], p) + offset[i]);
-            Vertex { position, normal }
-        }));
-        for &[a, b, c] in &mesh.triangles {
-            let corners = [a, b, c].map(|i| vertices[i as usize]);
-            mesh::clip(corners, view.near, |part| mesh::fill(frame, view, part, what));
-        }
+    pub(super) fn fill(frame: &mut Frame, mesh: &Mesh, place: (&View, &Local), what: Fill, vertices: &mut Vec<Projected>) {
+        fill::mesh(frame, mesh, place.0, place.1, what, vertices);
     }
 }
 
 vectorised! {
     /// Lights the samples of `footprint` that [`fill`] gave to the subject.
-    pub(super) fn light_filled(frame: &mut Frame, footprint: &Footprint, subject: &Subject<'_>) {
+    pub(super) fn light_filled(frame: &mut Frame, footprint: &Footprint, subject: &Subject<'_>, batch: &mut Batch) {
         let local = subject.local;
-        let mut batch = [Chunk::NONE; BATCH];
+        let batch = &mut *batch.0;
         let mut found = 0;
         for (row, &[start, end]) in (footprint.first_row..).zip(&footprint.spans) {
             let y = row as f32 + 0.5;
@@ -265,32 +236,12 @@ vectorised! {
                     batch[found] = Chunk { index, visible, t, p, n };
                     found += 1;
                     if found == BATCH {
-                        light(frame, subject, &batch);
+                        light(frame, subject, batch);
                         found = 0;
                     }
                 }
             }
         }
         light(frame, subject, &batch[..found]);
-    }
-}
-
-vectorised! {
-    /// Fills what is still empty with the sky.
-    pub(super) fn backdrop(frame: &mut Frame, view: &View, sky: &Sky) {
-        let ray = view.ray(0.0, 0.0);
-        for row in 0..frame.height {
-            let up = (row as f32 + 0.5) * view.step_y;
-            for column in (0..frame.width).step_by(LANES) {
-                let index = row * frame.stride + column;
-                let empty = F::splat(f32::INFINITY).eq(F::load(&frame.depth[index..]));
-                let empty = empty & Mask::first(frame.width - column);
-                if empty.any() {
-                    let right = (F::ramp() + F::splat(column as f32 + 0.5)) * view.step_x;
-                    let direction = three!(|i| right * view.right[i] + F::splat(ray[i] - up * view.up[i]));
-                    empty.store_words(pack(sky.sample(direction)), &mut frame.colour[index..]);
-                }
-            }
-        }
     }
 }

@@ -3,11 +3,12 @@
 use mujoco_rs::wrappers::mj_model::{MjModel, MjtGeom};
 use mujoco_rs::wrappers::mj_visualization::{MjtCatBit, MjvGeom};
 
+use super::fill::Fill;
 use super::footprint::Footprint;
 use super::frame::Frame;
 use super::lanes::{F, F3, LANES, dot1, three};
 use super::lighting::{Beam, Light};
-use super::mesh::{Mesh, Vertex};
+use super::mesh::{Mesh, Projected};
 use super::shape::Shape;
 use super::view::{Local, Vec3, View, cross, unit};
 
@@ -24,6 +25,8 @@ pub(super) struct Reach {
     clip: f32,
     /// Half angle of the shadows of a spot as a fraction of its cutoff.
     scale: f32,
+    /// Distance from a light at which things begin to throw shadows, m: that at which they begin to be seen by a camera.
+    near: f32,
 }
 
 impl Reach {
@@ -32,6 +35,7 @@ impl Reach {
         Reach {
             clip: map.shadowclip * model.stat().extent as f32,
             scale: map.shadowscale,
+            near: map.znear * model.stat().extent as f32,
         }
     }
 }
@@ -58,18 +62,22 @@ impl ShadowMap {
         reach: Reach,
         (geoms, meshes): (&[MjvGeom], &[Mesh]),
         footprint: &mut Footprint,
-        vertices: &mut Vec<Vertex>,
+        vertices: &mut Vec<Projected>,
     ) {
         let forward = light.direction;
-        let (eye, half) = match light.beam {
+        let (eye, half, near) = match light.beam {
             Beam::Parallel => {
                 let back = REMOTE * reach.clip;
                 (
                     std::array::from_fn(|i| light.position[i] - back * forward[i]),
                     1.0 / REMOTE,
+                    back + reach.near,
                 )
             }
-            Beam::Spot { cutoff } => (light.position, (cutoff * reach.scale).min(1.4).tan()),
+            Beam::Spot { cutoff } => {
+                let half = (cutoff * reach.scale).min(1.4).tan();
+                (light.position, half, reach.near)
+            }
             Beam::Point => return,
         };
         let aside: Vec3 = if forward[0].abs() < 0.7 {
@@ -79,9 +87,10 @@ impl ShadowMap {
         };
         let right = unit(cross(forward, aside));
         self.view = View::square(eye, [right, cross(right, forward), forward], half, SIDE);
+        self.view.near = near;
         self.frame.depth.fill(f32::INFINITY);
         for geom in geoms {
-            let seen = geom.rgba[3] >= 1.0
+            let seen = super::shape::is_solid(geom)
                 && geom.category != MjtCatBit::mjCAT_DECOR as i32
                 && geom.type_ != MjtGeom::mjGEOM_PLANE as i32;
             if !seen {
@@ -92,7 +101,8 @@ impl ShadowMap {
             };
             let local = Local::new(geom, &self.view);
             if shape.project(&self.view, &local, footprint) {
-                shape.paint_depth(&mut self.frame, footprint, (&self.view, &local), vertices);
+                let place = (&self.view, &local);
+                shape.paint_depth(&mut self.frame, footprint, place, Fill::Depth, vertices);
             }
         }
     }
@@ -100,22 +110,27 @@ impl ShadowMap {
 
 /// A shadow map in the coordinates of one geom.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shadow<'a> {
-    map: &'a ShadowMap,
+pub(super) struct Shadow {
+    /// Number of the map.
+    pub(super) number: usize,
     rows: [Vec3; 3],
     offset: Vec3,
 }
 
-impl<'a> Shadow<'a> {
-    pub(super) fn new(map: &'a ShadowMap, local: &Local) -> Shadow<'a> {
+impl Shadow {
+    pub(super) fn new(number: usize, map: &ShadowMap, local: &Local) -> Shadow {
         let (rows, offset) = local.view_from_local(&map.view);
-        Shadow { map, rows, offset }
+        Shadow {
+            number,
+            rows,
+            offset,
+        }
     }
 
     /// How much of the light reaches points `p` with normals `n`: 0 none, 1 all, between them near the border of a shadow.
     #[inline(always)]
-    pub(super) fn light(&self, p: F3, n: F3) -> F {
-        let view = &self.map.view;
+    pub(super) fn light(&self, map: &ShadowMap, p: F3, n: F3) -> F {
+        let view = &map.view;
         // Lifting the point off its surface by the width of a sample keeps the surface from shading itself.
         let lift = (dot1(p, self.rows[2]) + F::splat(self.offset[2])) * (1.5 * view.step_x);
         let p = three!(|i| p[i] + n[i] * lift);
@@ -130,11 +145,11 @@ impl<'a> Shadow<'a> {
         let (x, y) = (x.max(zero).min(end), y.max(zero).min(end));
         let (left, top) = (x.floor(), y.floor());
         let (x, y) = (x - left, y - top);
-        // SAFETY: the clamps above, which also replace NaN, leave numbers within the map.
-        let (left, top) = unsafe { (left.to_words(), top.to_words()) };
+        // The clamps above, which also replace NaN, leave numbers within the map.
+        let (left, top) = (left.cut().array(), top.cut().array());
         let mut corners = [[0.0f32; LANES]; 4];
-        let stride = self.map.frame.stride;
-        let depth = &self.map.frame.depth;
+        let stride = map.frame.stride;
+        let depth = &map.frame.depth;
         for i in 0..LANES {
             let first = top[i] as usize * stride + left[i] as usize;
             if let (Some(above), Some(below)) = (

@@ -40,8 +40,20 @@ pub(super) struct Capsule(pub(super) f32, pub(super) f32);
 /// Half sizes of a box.
 pub(super) struct Cuboid(pub(super) Vec3);
 
-/// Half sizes of a rectangle in z = 0 facing +z; zero means without end.
-pub(super) struct Plane(pub(super) f32, pub(super) f32);
+/// A rectangle in z = 0 facing +z.
+pub(super) struct Plane {
+    /// Half sizes; zero means without end.
+    pub(super) half: [f32; 2],
+    /// Which sides are seen.
+    pub(super) sides: Sides,
+}
+
+/// Sides of a plane.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Sides {
+    Front,
+    Both,
+}
 
 /// Entry into the unit sphere around `centre - eye`, from the point of closest approach, which keeps its
 /// precision when the sphere is small and far away (Haines et al., "Precision Improvements for Ray/Sphere Intersection", 2019).
@@ -207,7 +219,7 @@ impl Surface for Cuboid {
 impl Surface for Plane {
     fn half_size(&self) -> Vec3 {
         let end = |x: f32| if x > 0.0 { x } else { f32::INFINITY };
-        [end(self.0), end(self.1), 0.0]
+        [end(self.half[0]), end(self.half[1]), 0.0]
     }
 
     #[inline(always)]
@@ -215,7 +227,8 @@ impl Surface for Plane {
         let half = self.half_size();
         let t = F::splat(-eye[2]) / d[2];
         let (x, y) = (t * d[0] + eye[0], t * d[1] + eye[1]);
-        let above = Mask::first(if eye[2] > 0.0 { LANES } else { 0 });
+        let seen = eye[2] > 0.0 || self.sides == Sides::Both;
+        let above = Mask::first(if seen { LANES } else { 0 });
         Hit {
             mask: above
                 & F::splat(near).le(t)

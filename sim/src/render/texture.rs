@@ -2,7 +2,7 @@
 
 use mujoco_rs::wrappers::mj_model::{MjModel, MjtTexture};
 
-use super::lanes::{F, F3, LANES, three};
+use super::lanes::{F, F3, LANES, Words, three};
 
 /// One image; a texel is 0xBBGGRR.
 #[derive(Clone, Debug)]
@@ -16,17 +16,23 @@ impl Level {
     /// Half the size, by averaging.
     fn half(&self) -> Level {
         let (width, height) = ((self.width / 2).max(1), (self.height / 2).max(1));
+        let (columns, rows) = (shares(self.width, width), shares(self.height, height));
         let mut texels = Vec::with_capacity(width * height);
-        for y in 0..height {
-            for x in 0..width {
-                let (x0, y0) = ((2 * x).min(self.width - 1), (2 * y).min(self.height - 1));
-                let (x1, y1) = ((x0 + 1).min(self.width - 1), (y0 + 1).min(self.height - 1));
-                let four = [(x0, y0), (x1, y0), (x0, y1), (x1, y1)]
-                    .map(|(x, y)| self.texels[y * self.width + x]);
-                let mean = |shift: u32| {
-                    ((four.iter().map(|t| t >> shift & 0xff).sum::<u32>() + 2) / 4) << shift
-                };
-                texels.push(mean(0) | mean(8) | mean(16));
+        for row in &rows {
+            for column in &columns {
+                let mut sum = [0u64; 3];
+                let mut whole = 0;
+                for &(y, tall) in row {
+                    for &(x, wide) in column {
+                        let (texel, share) = (self.texels[y * self.width + x], tall * wide);
+                        whole += share;
+                        for (c, sum) in sum.iter_mut().enumerate() {
+                            *sum += share * u64::from(texel >> (8 * c) & 0xff);
+                        }
+                    }
+                }
+                let mean = |c: usize| ((sum[c] + whole / 2) / whole) as u32;
+                texels.push(mean(0) | mean(1) << 8 | mean(2) << 16);
             }
         }
         Level {
@@ -35,6 +41,21 @@ impl Level {
             texels,
         }
     }
+}
+
+/// For each of `new` equal parts of a row of `old` texels: the texels in it, each with its share, in parts of `new`.
+fn shares(old: usize, new: usize) -> Vec<Vec<(usize, u64)>> {
+    (0..new)
+        .map(|part| {
+            let (from, to) = (part * old, (part + 1) * old);
+            (from / new..to.div_ceil(new))
+                .map(|texel| {
+                    let overlap = to.min((texel + 1) * new) - from.max(texel * new);
+                    (texel, overlap as u64)
+                })
+                .collect()
+        })
+        .collect()
 }
 
 /// Images one after the other, all of one size, each with a border of one texel so that the four neighbours of every point lie
@@ -80,13 +101,13 @@ impl Bordered {
         let y = (v * height + F::splat(0.5))
             .max(zero)
             .min(F::splat(height + 0.5));
-        let (left, top) = (x.floor(), y.floor());
-        let (x, y) = (x - left, y - top);
+        // The clamps above leave numbers from 0 to the size.
+        let (left, top) = (x.cut(), y.cut());
+        let (x, y) = (x - left.to_numbers(), y - top.to_numbers());
         let stride = self.width as u32 + 2;
         let rows = self.height as u32 + 2;
-        // SAFETY: the clamps above leave numbers from 0 to the size; faces are small whole numbers.
-        let (left, top, face) = unsafe { (left.to_words(), top.to_words(), face.to_words()) };
-        let (mut above, mut below) = ([[0u32; 2]; LANES], [[0u32; 2]; LANES]);
+        let (left, top, face) = (left.array(), top.array(), face.cut().array());
+        let mut corners = [[0u32; LANES]; 4];
         for i in 0..LANES {
             let first = (face[i]
                 .wrapping_mul(rows)
@@ -94,32 +115,35 @@ impl Bordered {
                 .wrapping_mul(stride)
                 .wrapping_add(left[i])) as usize;
             if let Some(pair) = self.texels.get(first..first.wrapping_add(2)) {
-                above[i] = [pair[0], pair[1]];
+                (corners[0][i], corners[1][i]) = (pair[0], pair[1]);
             }
             let second = first + stride as usize;
             if let Some(pair) = self.texels.get(second..second.wrapping_add(2)) {
-                below[i] = [pair[0], pair[1]];
+                (corners[2][i], corners[3][i]) = (pair[0], pair[1]);
             }
         }
-        three!(|c| {
-            let a = channel(&above, 0, c);
-            let b = channel(&above, 1, c);
-            let c_ = channel(&below, 0, c);
-            let d = channel(&below, 1, c);
-            let (top, bottom) = (a + (b - a) * x, c_ + (d - c_) * x);
+        let [a, b, c, d] = [
+            channels(corners[0]),
+            channels(corners[1]),
+            channels(corners[2]),
+            channels(corners[3]),
+        ];
+        three!(|i| {
+            let (top, bottom) = (a[i] + (b[i] - a[i]) * x, c[i] + (d[i] - c[i]) * x);
             (top + (bottom - top) * y) * (1.0 / 255.0)
         })
     }
 }
 
-/// Channel `c` of one half of pairs of texels.
+/// Red, green and blue of texels, 0 to 255.
 #[inline(always)]
-fn channel(pairs: &[[u32; 2]; LANES], half: usize, c: usize) -> F {
-    let mut out = [0.0; LANES];
-    for i in 0..LANES {
-        out[i] = (pairs[i][half] >> (8 * c) & 0xff) as i32 as f32;
-    }
-    F::from_array(out)
+fn channels(texels: [u32; LANES]) -> F3 {
+    let texels = Words::from_array(texels);
+    [
+        texels.low_byte().to_numbers(),
+        texels.right::<8>().low_byte().to_numbers(),
+        texels.right::<16>().low_byte().to_numbers(),
+    ]
 }
 
 /// A repeating 2D texture.
@@ -145,58 +169,138 @@ impl Texture {
         Texture { levels }
     }
 
-    /// Colours at `(u, v)` of a level; 1 is a whole texture.
+    /// Colours at `(u, v)`, 1 being a whole texture, seen so that a sample covers `footprint` of it.
     #[inline(always)]
-    pub(super) fn sample(&self, u: F, v: F, level: usize) -> F3 {
-        self.levels[level].sample(u - u.floor(), v - v.floor(), F::splat(0.0))
-    }
-
-    /// The level whose texels are about as large as a sample that covers `footprint` of the texture.
-    #[inline(always)]
-    pub(super) fn level(&self, footprint: f32) -> usize {
-        let texels = footprint * self.levels[0].width.max(self.levels[0].height) as f32;
-        // The exponent of a number times the square root of two is its rounded binary logarithm.
-        let exponent = ((texels * std::f32::consts::SQRT_2).to_bits() >> 23) as usize & 0xff;
-        exponent.saturating_sub(127).min(self.levels.len() - 1)
+    pub(super) fn sample(&self, u: F, v: F, footprint: f32) -> F3 {
+        let (u, v) = (u - u.floor(), v - v.floor());
+        let first = &self.levels[0];
+        let texels = footprint * first.width.max(first.height) as f32;
+        let (finer, coarser, part) = neighbours(texels, self.levels.len());
+        let fine = self.levels[finer].sample(u, v, F::splat(0.0));
+        if part == 0.0 {
+            return fine;
+        }
+        let coarse = self.levels[coarser].sample(u, v, F::splat(0.0));
+        three!(|i| fine[i] + (coarse[i] - fine[i]) * part)
     }
 }
 
-/// Six square faces around the world: right, left, up, down, front, back.
-#[derive(Clone, Debug)]
-pub(super) struct Sky(Bordered);
+/// The levels, of so many, whose texels are just smaller and just larger than a sample that covers so many `texels` of the first
+/// one, and how much the second one counts.
+#[inline(always)]
+fn neighbours(texels: f32, levels: usize) -> (usize, usize, f32) {
+    if texels.is_nan() || texels <= 1.0 {
+        return (0, 0, 0.0);
+    }
+    // The binary logarithm from the bits of the number, straight between powers of two.
+    let bits = texels.to_bits();
+    let finer = (bits >> 23) as usize - 127;
+    if finer + 1 >= levels {
+        return (levels - 1, levels - 1, 0.0);
+    }
+    let part = (bits & 0x7f_ffff) as f32 / (1 << 23) as f32;
+    (finer, finer + 1, part)
+}
 
-impl Sky {
-    /// Colours in world directions. MuJoCo turns the cube map so that its +y is the world's +z.
-    #[inline(always)]
-    pub(super) fn sample(&self, world: F3) -> F3 {
-        let (x, y, z) = (world[0], world[2], -world[1]);
-        let (ax, ay, az) = (x.abs(), y.abs(), z.abs());
-        // Face, major axis, s and t as in the OpenGL specification, table "Selection of cube map images".
-        let zero = F::splat(0.0);
-        let on_x = ay.le(ax) & az.le(ax);
-        let on_y = az.le(ay);
-        let pick = |along_x: F, along_y: F, along_z: F| {
-            on_x.select(along_x, on_y.select(along_y, along_z))
-        };
-        let sign = |v: F| zero.le(v);
-        let face = pick(
+/// Six square faces around a point: right, left, up, down, front, back.
+#[derive(Clone, Debug)]
+pub(super) struct Cube {
+    /// Each half the size of the one before.
+    levels: Vec<Bordered>,
+}
+
+/// What the longest component of a direction says about the face of a cube it points at.
+struct Facing {
+    face: F,
+    s: F,
+    t: F,
+    /// Length of that component.
+    major: F,
+}
+
+/// Face, major axis, s and t as in the OpenGL specification, table "Selection of cube map images".
+#[inline(always)]
+fn facing([x, y, z]: F3) -> Facing {
+    let (ax, ay, az) = (x.abs(), y.abs(), z.abs());
+    let zero = F::splat(0.0);
+    let on_x = ay.le(ax) & az.le(ax);
+    let on_y = az.le(ay);
+    let pick =
+        |along_x: F, along_y: F, along_z: F| on_x.select(along_x, on_y.select(along_y, along_z));
+    let sign = |v: F| zero.le(v);
+    Facing {
+        face: pick(
             sign(x).select(zero, F::splat(1.0)),
             sign(y).select(F::splat(2.0), F::splat(3.0)),
             sign(z).select(F::splat(4.0), F::splat(5.0)),
-        );
-        let s = pick(sign(x).select(-z, z), x, sign(z).select(x, -x));
-        let t = pick(-y, sign(y).select(z, -z), -y);
-        let scale = F::splat(0.5) / pick(ax, ay, az);
-        self.0
-            .sample(s * scale + F::splat(0.5), t * scale + F::splat(0.5), face)
+        ),
+        s: pick(sign(x).select(-z, z), x, sign(z).select(x, -x)),
+        t: pick(-y, sign(y).select(z, -z), -y),
+        major: pick(ax, ay, az),
+    }
+}
+
+impl Cube {
+    /// An image of a cube holds six squares one below the other, or one square for all six faces.
+    fn of(image: &Level) -> Cube {
+        let side = image.width;
+        let square = |face: usize| {
+            let first = if image.height >= 6 * side {
+                face * side * side
+            } else {
+                0
+            };
+            Level {
+                width: side,
+                height: side,
+                texels: image.texels[first..first + side * side].to_vec(),
+            }
+        };
+        let mut faces: Vec<Level> = (0..6).map(square).collect();
+        let end = |i: i32, size: usize| i.clamp(0, size as i32 - 1) as usize;
+        let mut levels = Vec::new();
+        loop {
+            let side = faces[0].width;
+            let texels: Vec<&[u32]> = faces.iter().map(|face| &face.texels[..]).collect();
+            levels.push(Bordered::new(side, side, &texels, end));
+            if side <= 1 {
+                return Cube { levels };
+            }
+            faces = faces.iter().map(Level::half).collect();
+        }
+    }
+
+    /// Colours in these directions, of any length, seen so that a sample covers `footprint` at distance one from the middle.
+    #[inline(always)]
+    pub(super) fn sample(&self, direction: F3, footprint: f32) -> F3 {
+        let Facing { face, s, t, major } = facing(direction);
+        let scale = F::splat(0.5) / major;
+        let (u, v) = (s * scale + F::splat(0.5), t * scale + F::splat(0.5));
+        let texels = 0.5 * footprint * self.levels[0].width as f32;
+        let (finer, coarser, part) = neighbours(texels, self.levels.len());
+        let fine = self.levels[finer].sample(u, v, face);
+        if part == 0.0 {
+            return fine;
+        }
+        let coarse = self.levels[coarser].sample(u, v, face);
+        three!(|i| fine[i] + (coarse[i] - fine[i]) * part)
     }
 }
 
 /// All the textures of a model.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Textures {
-    flat: Vec<Option<Texture>>,
-    pub(super) sky: Option<Sky>,
+    all: Vec<Option<Image>>,
+    pub(super) sky: Option<Cube>,
+}
+
+/// A texture for geoms.
+#[derive(Clone, Debug)]
+pub(super) enum Image {
+    /// Laid or wrapped on a surface.
+    Flat(Texture),
+    /// Seen from inside, from the middle of a geom.
+    Cube(Cube),
 }
 
 impl Textures {
@@ -204,65 +308,56 @@ impl Textures {
     pub(super) fn of(model: &MjModel) -> Textures {
         let mut textures = Textures::default();
         for id in 0..model.ntex() as usize {
-            let (width, height) = (
-                model.tex_width()[id] as usize,
-                model.tex_height()[id] as usize,
-            );
-            let channels = model.tex_nchannel()[id] as usize;
-            let address = model.tex_adr()[id];
-            let bytes = usize::try_from(address)
-                .ok()
-                .and_then(|from| model.tex_data().get(from..from + width * height * channels));
-            let image = bytes.map(|bytes| Level {
-                width,
-                height,
-                texels: bytes
-                    .chunks_exact(channels)
-                    .map(|texel| {
-                        let channel = |c: usize| {
-                            u32::from(texel[if channels < 3 { 0 } else { c }]) << (8 * c)
-                        };
-                        channel(0) | channel(1) | channel(2)
-                    })
-                    .collect(),
-            });
+            let image = decode(model, id);
             let kind = model.tex_type()[id];
-            textures.flat.push(match (&image, kind) {
-                (Some(image), MjtTexture::mjTEXTURE_2D) => Some(Texture::new(image.clone())),
+            textures.all.push(match (&image, kind) {
+                (Some(image), MjtTexture::mjTEXTURE_2D) => {
+                    Some(Image::Flat(Texture::new(image.clone())))
+                }
+                (Some(image), MjtTexture::mjTEXTURE_CUBE) => Some(Image::Cube(Cube::of(image))),
                 _ => None,
             });
             if let (Some(image), MjtTexture::mjTEXTURE_SKYBOX, None) = (&image, kind, &textures.sky)
             {
-                textures.sky = Some(Sky::of(image));
+                textures.sky = Some(Cube::of(image));
             }
         }
         textures
     }
 
-    /// The 2D texture with that number.
-    pub(super) fn flat(&self, id: i32) -> Option<&Texture> {
+    /// The texture with that number, unless it is a skybox.
+    pub(super) fn get(&self, id: i32) -> Option<&Image> {
         usize::try_from(id)
             .ok()
-            .and_then(|id| self.flat.get(id))
+            .and_then(|id| self.all.get(id))
             .and_then(Option::as_ref)
     }
 }
 
-impl Sky {
-    /// A skybox image holds six squares one below the other, or one square for all six faces.
-    fn of(image: &Level) -> Sky {
-        let side = image.width;
-        let faces: Vec<&[u32]> = (0..6)
-            .map(|face| {
-                let first = if image.height >= 6 * side {
-                    face * side * side
-                } else {
-                    0
-                };
-                &image.texels[first..first + side * side]
-            })
-            .collect();
-        let end = |i: i32, size: usize| i.clamp(0, size as i32 - 1) as usize;
-        Sky(Bordered::new(side, side, &faces, end))
+/// The image of texture number `id`.
+fn decode(model: &MjModel, id: usize) -> Option<Level> {
+    let (width, height) = (
+        model.tex_width()[id] as usize,
+        model.tex_height()[id] as usize,
+    );
+    let channels = model.tex_nchannel()[id] as usize;
+    let from = usize::try_from(model.tex_adr()[id]).ok()?;
+    let bytes = model
+        .tex_data()
+        .get(from..from + width * height * channels)?;
+    if width == 0 || height == 0 {
+        return None;
     }
+    Some(Level {
+        width,
+        height,
+        texels: bytes
+            .chunks_exact(channels)
+            .map(|texel| {
+                let channel =
+                    |c: usize| u32::from(texel[if channels < 3 { 0 } else { c }]) << (8 * c);
+                channel(0) | channel(1) | channel(2)
+            })
+            .collect(),
+    })
 }

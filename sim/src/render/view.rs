@@ -45,6 +45,29 @@ pub(super) struct View {
     pub(super) far: f32,
     pub(super) width: usize,
     pub(super) height: usize,
+    /// Samples across a pixel. Textures are as sharp as pixels are, not samples.
+    pub(super) samples: f32,
+    /// In a mirror: only what is in front of it counts, and triangles turn the other way round.
+    pub(super) mirror: Option<Mirror>,
+}
+
+/// A flat mirror in the world: the points with `normal . p = offset`, seen from the side of its unit normal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mirror {
+    pub(super) normal: Vec3,
+    pub(super) offset: f32,
+}
+
+impl Mirror {
+    /// Distance of a world point from the mirror, positive in front.
+    pub(super) fn distance(&self, p: Vec3) -> f32 {
+        dot(self.normal, p) - self.offset
+    }
+
+    fn direction(&self, v: Vec3) -> Vec3 {
+        let twice = 2.0 * dot(self.normal, v);
+        std::array::from_fn(|i| v[i] - twice * self.normal[i])
+    }
 }
 
 impl View {
@@ -72,6 +95,8 @@ impl View {
             far: camera.frustum_far,
             width,
             height,
+            samples: 1.0,
+            mirror: None,
         }
     }
 
@@ -97,6 +122,21 @@ impl View {
             far: f32::MAX,
             width: side,
             height: side,
+            samples: 1.0,
+            mirror: None,
+        }
+    }
+
+    /// The view from behind a mirror that shows on the same samples what this view sees in it.
+    pub(super) fn mirrored(&self, mirror: Mirror) -> View {
+        let twice = 2.0 * mirror.distance(self.eye);
+        View {
+            eye: std::array::from_fn(|i| self.eye[i] - twice * mirror.normal[i]),
+            forward: mirror.direction(self.forward),
+            right: mirror.direction(self.right),
+            up: mirror.direction(self.up),
+            mirror: Some(mirror),
+            ..self.clone()
         }
     }
 
@@ -151,6 +191,11 @@ impl Local {
     /// A world direction in geom coordinates.
     pub(super) fn direction(&self, world: Vec3) -> Vec3 {
         self.axes.map(|axis| dot(axis, world))
+    }
+
+    /// A mirror in geom coordinates: the normal and the offset of the points `normal . p + offset = distance`.
+    pub(super) fn mirror(&self, mirror: &Mirror) -> (Vec3, f32) {
+        (self.direction(mirror.normal), mirror.distance(self.origin))
     }
 
     /// A world point in geom coordinates.
