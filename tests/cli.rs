@@ -72,6 +72,74 @@ fn help_teaches_and_exits_with_0() {
 }
 
 #[test]
+fn every_environment_has_a_name_and_a_wrong_one_lists_them() {
+    let (code, names, _) = rapport(&["bench", "--list"]);
+    assert_eq!(code, 0);
+    for name in ["so101-push", "HalfCheetah-v5", "x-magical-gripper", "panda"] {
+        assert!(names.lines().any(|line| line == name), "{name}: {names}");
+    }
+    refuses(
+        &["bench", "sim", "--env", "so101-juggle"],
+        1,
+        &["so101-juggle", "so101-push", "Pendulum-v1"],
+    );
+    refuses(&["bench", "coffee"], 2, &["coffee", "sim"]);
+    refuses(&["bench", "sim", "--threads", "0"], 2, &["--threads"]);
+}
+
+#[test]
+fn a_benchmark_is_practised_by_its_name_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let (code, _, said) = rapport(&[
+        "train",
+        "--policy",
+        "sac",
+        "--env",
+        "Pendulum-v1",
+        "--reward",
+        "true",
+        "--steps",
+        "400",
+        "--hidden",
+        "16",
+        "--out",
+        text(&out),
+        "--json",
+        "--quiet",
+    ]);
+    assert_eq!(code, 0, "{said}");
+    let (code, found, said) = rapport(&[
+        "eval",
+        "--policy",
+        text(&out),
+        "--env",
+        "Pendulum-v1",
+        "--episodes",
+        "2",
+        "--json",
+    ]);
+    assert_eq!(code, 0, "{said}");
+    assert!(found.contains("true_return"), "{found}");
+    // A choice of actions is not a number.
+    refuses(
+        &[
+            "train",
+            "--policy",
+            "sac",
+            "--env",
+            "CartPole-v1",
+            "--reward",
+            "true",
+            "--out",
+            text(&folder.path().join("no")),
+        ],
+        2,
+        &["CartPole-v1", "choice"],
+    );
+}
+
+#[test]
 fn mistakes_in_what_is_asked_exit_with_2() {
     refuses(&["no-such-command"], 2, &["no-such-command"]);
     refuses(&["eval"], 2, &["--policy"]);
