@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 use image::RgbImage;
-use rapport::sim::env::{Env, EnvConfig};
+use rapport::sim::env::{Env, EnvConfig, EnvError};
 use rapport::sim::{Actions, Description, Environment, environment};
 
 use crate::cli::Usage;
@@ -58,6 +58,14 @@ pub fn observation_vector(joints: &[f64], tool: &[f64; 3], environment: &[f64]) 
         .collect()
 }
 
+/// Why an environment was not made: a name that does not exist is a mistake in what was asked.
+pub fn not_made(error: EnvError) -> anyhow::Error {
+    match error {
+        EnvError::Task(unknown) => Usage(unknown.to_string()).into(),
+        other => other.into(),
+    }
+}
+
 /// A simulated environment, with a camera where it has one.
 pub struct SimPractice {
     env: Box<dyn Environment>,
@@ -75,7 +83,7 @@ impl SimPractice {
         camera: Option<&str>,
         size: (u32, u32),
     ) -> anyhow::Result<Self> {
-        let env = environment::make(name, config)?;
+        let env = environment::make(name, config).map_err(not_made)?;
         let Actions::Continuous(ranges) = &env.description().action else {
             return Err(Usage(format!(
                 "{name} has a choice of actions; the learners here need numbers"

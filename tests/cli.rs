@@ -80,7 +80,7 @@ fn every_environment_has_a_name_and_a_wrong_one_lists_them() {
     }
     refuses(
         &["bench", "sim", "--env", "so101-juggle"],
-        1,
+        2,
         &["so101-juggle", "so101-push", "Pendulum-v1"],
     );
     refuses(&["bench", "coffee"], 2, &["coffee", "sim"]);

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rapport::sim::render::{Backend, Quality};
@@ -12,6 +11,7 @@ use serde::Serialize;
 use super::Usage;
 use super::environment::from_name;
 use crate::interrupt;
+use crate::practice::not_made;
 use crate::ui::Ui;
 
 /// Measure how many environment steps a second this machine makes, without pictures and with them.
@@ -125,8 +125,7 @@ fn config(args: &Args) -> EnvConfig {
 
 /// Environment steps a second; `None` where pictures are asked for and there is no camera.
 fn measure(args: &Args, env: &str, threads: usize, size: u32) -> anyhow::Result<Option<f64>> {
-    let mut envs = VecEnv::new(env, &config(args), LANES * threads, threads)
-        .with_context(|| format!("measuring {env}"))?;
+    let mut envs = VecEnv::new(env, &config(args), LANES * threads, threads).map_err(not_made)?;
     let Some(camera) = envs.description().cameras.first().cloned().or_else(|| {
         // No picture is asked for.
         (size == 0).then(String::new)
