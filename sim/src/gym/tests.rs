@@ -102,6 +102,61 @@ fn the_same_seed_gives_the_same_episode_and_another_seed_another() {
     }
 }
 
+/// The first observations of 200 episodes.
+fn starts(name: &str) -> Vec<Vec<f64>> {
+    let mut env = make(name, &config()).unwrap();
+    (0..200)
+        .map(|seed| {
+            env.reset(seed).unwrap();
+            observation(&*env)
+        })
+        .collect()
+}
+
+/// Whether component `i` stays within a range and comes near both of its ends.
+fn fills(starts: &[Vec<f64>], i: usize, low: f64, high: f64) -> bool {
+    let near = 0.05 * (high - low);
+    let all = || starts.iter().map(|start| start[i]);
+    all().all(|value| (low - 1e-8..=high + 1e-8).contains(&value))
+        && all().any(|value| value < low + near)
+        && all().any(|value| value > high - near)
+}
+
+#[test]
+fn episodes_start_where_gymnasiums_do() {
+    let cart = starts("CartPole-v1");
+    assert!((0..4).all(|i| fills(&cart, i, -0.05, 0.05)));
+    for name in ["MountainCar-v0", "MountainCarContinuous-v0"] {
+        let car = starts(name);
+        assert!(fills(&car, 0, -0.6, -0.4) && car.iter().all(|start| start[1] == 0.0));
+    }
+    let pendulum = starts("Pendulum-v1");
+    assert!(fills(&pendulum, 0, -1.0, 1.0) && fills(&pendulum, 2, -1.0, 1.0));
+    let reacher = starts("Reacher-v5");
+    assert!(fills(&reacher, 2, -0.1_f64.sin(), 0.1_f64.sin()));
+    assert!(fills(&reacher, 6, -0.005, 0.005));
+    assert!(reacher.iter().all(|start| start[4].hypot(start[5]) < 0.2));
+    assert!(reacher.iter().any(|start| start[4].hypot(start[5]) > 0.19));
+    let cheetah = starts("HalfCheetah-v5");
+    assert!((0..8).all(|i| fills(&cheetah, i, -0.1, 0.1)));
+    let speeds: Vec<f64> = cheetah
+        .iter()
+        .flat_map(|start| start[8..].to_vec())
+        .collect();
+    let mean_square = speeds.iter().map(|v| v * v).sum::<f64>() / speeds.len() as f64;
+    assert!((mean_square.sqrt() - 0.1).abs() < 0.005, "{mean_square}");
+    let inside = speeds.iter().filter(|v| v.abs() < 0.1).count() as f64;
+    assert!(
+        (inside / speeds.len() as f64 - 0.683).abs() < 0.03,
+        "{inside}"
+    );
+    for name in ["Humanoid-v5", "vlm-rm-humanoid"] {
+        let humanoid = starts(name);
+        assert!(fills(&humanoid, 0, 1.39, 1.41) && fills(&humanoid, 1, 0.99, 1.01));
+        assert!((2..45).all(|i| fills(&humanoid, i, -0.01, 0.01)), "{name}");
+    }
+}
+
 #[test]
 fn a_saved_state_goes_on_bit_for_bit_the_same() {
     for name in NAMES {

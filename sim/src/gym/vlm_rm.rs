@@ -17,7 +17,7 @@ use crate::environment::Outcome;
 ///
 /// As published: the physics, the colours white, the floor without reflection and gloss, the light straight down from 1 m, the
 /// shining body, and the camera of 3.5 m distance that looks 10 degrees down at (0, 0, 1) from in front. Not as published: the
-/// pictures on floor, sky and body. The authors' are photographs that may not be passed on; these are drawn to their mean
+/// pictures on floor, sky and body. The authors' are other people's photographs; these are drawn to about their mean
 /// colours and contrast (dark slabs, a blue sky with clouds, brushed white). The authors' last step of an episode is a
 /// termination, here it is a truncation.
 ///
