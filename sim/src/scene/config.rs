@@ -59,7 +59,7 @@ pub struct ObjectConfig {
     pub shape: ObjectShape,
     /// Mass, kg.
     pub mass_kg: f64,
-    /// Sliding friction against the table and other objects. Against the fingers it is 1.
+    /// Sliding friction against the table and other objects; a ball has none. Against the fingers it is 1.
     pub friction: f64,
     /// Colour.
     pub colour: Colour,
@@ -103,7 +103,7 @@ pub enum ObjectShape {
         /// Lengths of the edges, m.
         size_m: [f64; 3],
     },
-    /// A ball.
+    /// A ball. It slides without friction, which at this size looks like rolling and costs half as much time.
     Ball {
         /// Radius, m.
         radius_m: f64,

@@ -89,7 +89,7 @@ fn write_object(xml: &mut String, object: &ObjectConfig, i: usize) {
         ObjectShape::Ball { radius_m } => {
             let _ = write!(
                 xml,
-                r#"<geom name="{name}" type="sphere" size="{radius_m}" mass="{mass_kg}" {touch}/>"#
+                r#"<geom name="{name}" type="sphere" size="{radius_m}" mass="{mass_kg}" priority="1" condim="1" {touch}/>"#
             );
         }
         ObjectShape::Cup {

@@ -46,6 +46,11 @@ const GRIP: f64 = 0.40;
 const CARRY: f64 = 0.04;
 /// The cube is over its place when it is this near, m.
 const OVER: f64 = 0.004;
+/// A cube that was let go of lies where it should when it is this near, m; else it has to be gone for again.
+const HOME: f64 = 0.015;
+/// Distance of the tool from the cube's middle when the fixed finger just touches, and when it is clear, m.
+const TOUCHING: f64 = 0.014;
+const CLEAR: f64 = 0.023;
 /// Change of the gripper at action 1, fraction.
 const GRIPPER_STEP: f64 = 0.15;
 
@@ -101,7 +106,10 @@ impl Carry {
             Stage::Lower if across.z > -0.0015 || self.steps > 12 => self.go(Stage::LetGo),
             Stage::LetGo if is_open => self.go(Stage::Aside),
             Stage::Aside if self.steps > 2 => self.go(Stage::Away),
-            Stage::Away if tool.z > place.z + 0.06 => self.go(Stage::Done),
+            Stage::Away if tool.z > place.z + 0.06 => {
+                let is_home = across.xy().norm() < HOME && across.z.abs() < HOME;
+                self.go(if is_home { Stage::Done } else { Stage::Over });
+            }
             _ => {}
         }
         // Closes until the servo pushes back as hard as it should.
@@ -121,10 +129,13 @@ impl Carry {
                 Vector3::new(across.x, across.y, (across.z - 0.004).max(-0.012)),
                 squeeze,
             ),
-            Stage::LetGo => (Vector3::zeros(), open),
-            // The fixed finger leaves the cube's side before it goes up along it.
-            Stage::Aside => (Vector3::new(0.0, 0.006, 0.0), open),
-            Stage::Away | Stage::Done => (Vector3::new(0.0, 0.0, place.z + 0.075 - tool.z), open),
+            // The fixed finger stays where it was, whatever the hand does, and leaves the cube's side before it goes up along it.
+            Stage::LetGo => (Vector3::new(0.0, place.y + TOUCHING - tool.y, 0.0), open),
+            Stage::Aside => (Vector3::new(0.0, place.y + CLEAR - tool.y, 0.0), open),
+            Stage::Away | Stage::Done => {
+                let aside = place.y + CLEAR - tool.y;
+                (Vector3::new(0.0, aside, place.z + 0.075 - tool.z), open)
+            }
         };
         let step = 0.6 * way / Lift::STEP;
         let longest = step.amax().max(1e-9);

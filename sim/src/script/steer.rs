@@ -21,7 +21,7 @@ pub(super) struct Steer {
 }
 
 /// A finger further than this from the cube's middle may slide off, m.
-const LOST: f64 = 0.012;
+const LOST: f64 = 0.017;
 /// Way along x for each way along y that friction allows.
 const STEEPEST: f64 = 0.75;
 /// How much further along x the finger goes than the cube should, which slips along it.

@@ -151,8 +151,8 @@ impl Task for Pour {
                 radius_m: Self::BALL_RADIUS,
             },
             mass_kg: 0.003,
-            friction: 0.3,
             colour: ORANGE,
+            ..ObjectConfig::default()
         };
         SceneConfig {
             objects: std::iter::once(cup)
