@@ -308,7 +308,7 @@ impl Stages<'_> {
             bounds: (&low, &high),
             iterations: 0,
         };
-        let jacobian = problem.jacobian(x, &r);
+        let jacobian = problem.jacobian(x);
         let rows: Vec<usize> = segments.iter().map(|s| DOF * s.rows()).collect();
         Confidence::new(&jacobian, &r, &rows, prior)
     }

@@ -9,8 +9,8 @@ use nalgebra::{DMatrix, DVector};
 /// Length of a finite difference.
 const DIFFERENCE: f64 = 0.01;
 
-/// It ends when a step improves the cost by less than this share.
-const CONVERGED: f64 = 1e-5;
+/// It ends when a step improves the cost by less than this. A number that is off by its own standard deviation costs 1.
+const CONVERGED: f64 = 0.01;
 
 /// Attempts with more and more damping before a step is given up.
 const ATTEMPTS: usize = 12;
@@ -91,14 +91,15 @@ impl Problem<'_> {
         let mut x = start;
         let mut r = self.one(&x);
         let mut cost = self.cost(&x, &r);
-        let mut damping = 1e-2;
+        // Hardly any: where numbers are nearly exchangeable, damping by the diagonal hides the direction they share.
+        let mut damping = 1e-4;
         let mut stopped = false;
         for _ in 0..self.iterations {
             stopped = step(&r).is_break();
             if stopped {
                 break;
             }
-            let jacobian = self.jacobian(&x, &r);
+            let jacobian = self.jacobian(&x);
             let mut gradient = jacobian.tr_mul(&DVector::from_column_slice(&r));
             self.prior.add_gradient(&x, &mut gradient);
             let mut information = jacobian.tr_mul(&jacobian);
@@ -108,7 +109,7 @@ impl Problem<'_> {
             else {
                 break;
             };
-            let gained = (cost - better) / cost.max(f64::MIN_POSITIVE);
+            let gained = cost - better;
             (x, r, cost) = (next, residuals, better);
             if gained < CONVERGED {
                 break;
@@ -156,7 +157,7 @@ impl Problem<'_> {
                 let residuals = self.one(&next);
                 let better = self.cost(&next, &residuals);
                 if better < cost {
-                    *damping = (*damping / 5.0).max(1e-9);
+                    *damping = (*damping / 10.0).max(1e-12);
                     return Some((next, residuals, better));
                 }
             }
@@ -165,30 +166,29 @@ impl Problem<'_> {
         None
     }
 
-    /// Derivatives of the residuals `r` at `x`, `[m, n]`, by differences that stay within the bounds.
-    pub fn jacobian(&mut self, x: &[f64], r: &[f64]) -> DMatrix<f64> {
-        let ways: Vec<f64> = (0..x.len())
-            .map(|i| {
-                if x[i] + DIFFERENCE > self.bounds.1[i] {
-                    -DIFFERENCE
-                } else {
-                    DIFFERENCE
-                }
-            })
-            .collect();
-        let moved: Vec<Vec<f64>> = ways
+    /// Derivatives of the residuals at `x`, `[m, n]`, by central differences that stay within the bounds.
+    pub fn jacobian(&mut self, x: &[f64]) -> DMatrix<f64> {
+        let n = x.len();
+        let (low, high) = self.bounds;
+        let moved: Vec<Vec<f64>> = [-DIFFERENCE, DIFFERENCE]
             .iter()
-            .enumerate()
-            .map(|(i, way)| {
-                let mut moved = x.to_vec();
-                moved[i] += way;
-                moved
+            .flat_map(|way| {
+                (0..n).map(move |i| {
+                    let mut moved = x.to_vec();
+                    moved[i] = (x[i] + way).clamp(low[i], high[i]);
+                    moved
+                })
             })
             .collect();
         let residuals = (self.residuals)(&moved);
-        DMatrix::from_fn(r.len(), x.len(), |row, i| {
-            (residuals[i][row] - r[row]) / ways[i]
-        })
+        let columns: Vec<DVector<f64>> = (0..n)
+            .map(|i| {
+                let way = moved[n + i][i] - moved[i][i];
+                let pairs = residuals[n + i].iter().zip(&residuals[i]);
+                DVector::from_vec(pairs.map(|(above, below)| (above - below) / way).collect())
+            })
+            .collect();
+        DMatrix::from_columns(&columns)
     }
 
     fn one(&mut self, x: &[f64]) -> Vec<f64> {
