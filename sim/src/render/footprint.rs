@@ -25,7 +25,7 @@ impl Footprint {
     }
 
     /// Sets the footprint of the box with half sizes `half` around `centre`, both in geom coordinates. Sound for any convex
-    /// body inside that box. A box that reaches behind the near plane covers the whole raster.
+    /// body inside that box. Of a box that reaches behind the near plane it is the rectangle around the part in front.
     pub(super) fn project(
         &mut self,
         view: &View,
@@ -60,58 +60,48 @@ impl Footprint {
         {
             return;
         }
-        if corners.iter().any(|p| p[2] < view.near) {
-            return self.cover(view);
-        }
-
+        let cut = corners.iter().any(|p| p[2] < view.near);
         let points = corners.map(|p| view.raster(p));
-        let mut low = points[0];
-        let mut high = points[0];
-        for p in &points[1..] {
-            for axis in 0..2 {
-                low[axis] = low[axis].min(p[axis]);
-                high[axis] = high[axis].max(p[axis]);
-            }
-        }
+        let [low, high] = extent(&corners, &points, view);
         let (first, end) = (begin(low[1], view.height), stop(high[1], view.height));
         let columns = [begin(low[0], view.width), stop(high[0], view.width)];
         if first >= end || columns[0] >= columns[1] {
             return;
         }
         self.first_row = first;
-        if end - first <= FEW {
+        if cut || end - first <= FEW {
             self.spans.resize(end - first, columns);
             return;
         }
         self.spans.resize(end - first, [view.width, 0]);
-        for corner in 0..8usize {
-            for axis in 0..3 {
-                if corner >> axis & 1 == 1 {
-                    continue;
-                }
-                let (p, q) = (points[corner], points[corner | 1 << axis]);
-                let (p, q) = if p[1] <= q[1] { (p, q) } else { (q, p) };
-                // Rows whose sample line lies (almost) between the two ends.
-                let from = begin(p[1], view.height).max(first);
-                let to = stop(q[1], view.height).min(end);
-                let slope = (q[0] - p[0]) / (q[1] - p[1]).max(1e-6);
-                for row in from..to {
-                    let y = (row as f32 + 0.5).clamp(p[1], q[1]);
-                    let x = p[0] + slope * (y - p[1]);
-                    let x = x.clamp(p[0].min(q[0]), p[0].max(q[0]));
-                    widen(&mut self.spans[row - first], x, view.width);
-                }
-                // An edge along a row crosses no sample line in one place: both its ends count.
-                for end_point in [p, q] {
-                    let nearest = (end_point[1] - 0.5).round();
-                    if (end_point[1] - 0.5 - nearest).abs() <= MARGIN
-                        && nearest >= first as f32
-                        && nearest < end as f32
-                    {
-                        let span = &mut self.spans[nearest as usize - first];
-                        widen(span, end_point[0], view.width);
-                    }
-                }
+        for (p, q) in edges().map(|(i, j)| (points[i], points[j])) {
+            let (p, q) = if p[1] <= q[1] { (p, q) } else { (q, p) };
+            self.trace(p, q, view);
+        }
+    }
+
+    /// Makes the rows' spans reach the edge from `p` down to `q`.
+    fn trace(&mut self, p: [f32; 2], q: [f32; 2], view: &View) {
+        let (first, end) = (self.first_row, self.first_row + self.spans.len());
+        // Rows whose sample line lies (almost) between the two ends.
+        let from = begin(p[1], view.height).max(first);
+        let to = stop(q[1], view.height).min(end);
+        let slope = (q[0] - p[0]) / (q[1] - p[1]).max(1e-6);
+        for row in from..to {
+            let y = (row as f32 + 0.5).clamp(p[1], q[1]);
+            let x = p[0] + slope * (y - p[1]);
+            let x = x.clamp(p[0].min(q[0]), p[0].max(q[0]));
+            widen(&mut self.spans[row - first], x, view.width);
+        }
+        // An edge along a row crosses no sample line in one place: both its ends count.
+        for end_point in [p, q] {
+            let nearest = (end_point[1] - 0.5).round();
+            if (end_point[1] - 0.5 - nearest).abs() <= MARGIN
+                && nearest >= first as f32
+                && nearest < end as f32
+            {
+                let span = &mut self.spans[nearest as usize - first];
+                widen(span, end_point[0], view.width);
             }
         }
     }
@@ -120,6 +110,43 @@ impl Footprint {
     pub(super) fn everything(&mut self, view: &View) {
         self.cover(view);
     }
+}
+
+/// Smallest and largest raster coordinates of the part of a box in front of the near plane.
+fn extent(corners: &[Vec3; 8], points: &[[f32; 2]; 8], view: &View) -> [[f32; 2]; 2] {
+    let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
+    let mut reach = |p: [f32; 2]| {
+        for axis in 0..2 {
+            low[axis] = low[axis].min(p[axis]);
+            high[axis] = high[axis].max(p[axis]);
+        }
+    };
+    let in_front = |p: &Vec3| p[2] >= view.near;
+    for (corner, &point) in corners.iter().zip(points) {
+        if in_front(corner) {
+            reach(point);
+        }
+    }
+    if !corners.iter().all(in_front) {
+        // It ends where edges meet that plane.
+        for (p, q) in edges().map(|(i, j)| (corners[i], corners[j])) {
+            if in_front(&p) != in_front(&q) {
+                let k = (view.near - p[2]) / (q[2] - p[2]);
+                let at = |i: usize| p[i] + (q[i] - p[i]) * k;
+                reach(view.raster([at(0), at(1), view.near]));
+            }
+        }
+    }
+    [low, high]
+}
+
+/// The twelve edges of a box, as numbers of corners: bit `i` of a number says on which side of axis `i` the corner is.
+fn edges() -> impl Iterator<Item = (usize, usize)> {
+    (0..8usize).flat_map(|corner| {
+        (0..3)
+            .filter(move |axis| corner >> axis & 1 == 0)
+            .map(move |axis| (corner, corner | 1 << axis))
+    })
 }
 
 /// Makes a span of a row of `width` samples reach `x`.

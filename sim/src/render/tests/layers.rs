@@ -1,6 +1,8 @@
 //! Depth and identity of what is seen, on both back ends.
 
+use super::opengl::opengl;
 use super::*;
+use crate::render::Shot;
 
 const SCENE: &str = "<mujoco><statistic extent='1' center='0 0 0'/><visual><map znear='0.01' zfar='30'/></visual><worldbody>\
     <light pos='0 0 3'/>\

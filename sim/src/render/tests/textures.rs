@@ -1,5 +1,6 @@
 //! Textures, mirrors, haze and glass as MuJoCo's own renderer draws them.
 
+use super::opengl::{compare, opengl};
 use super::*;
 
 /// The world of `bodies` with a texture `t` of this kind and a material `m` of it that shines by itself.
