@@ -1,9 +1,9 @@
 //! Pictures of a world: flat colours, as x-magical draws them, with smooth edges.
 
 use image::RgbImage;
-use tiny_skia::{Color, FillRule, Paint, Path, PathBuilder, Pixmap, Stroke, Transform};
 
 use super::block::{ZONE_SIZE, side, zone_centre};
+use super::canvas::{Figure, Rgb, cover, fill};
 use super::robot::{Embodiment, ROBOT_RADIUS, finger_bars};
 use super::task::{FORBIDDEN, Task};
 use super::vector::{Placement, Vec2, vec2};
@@ -18,13 +18,11 @@ const ZOOM_OUT: f64 = 1.02;
 /// Where the robot is in its own picture, from the left and from below.
 const EGO_PLACE: (f64, f64) = (0.5, 0.15);
 /// Width of outlines at every size of picture, pixels.
-const OUTLINE: f32 = 2.0;
+const OUTLINE: f64 = 2.0;
 /// Rim of the fingers, m.
 const RIM: f64 = 0.01;
-/// Corners of a circle.
+/// Corners of a circle in a picture whose pixels are not square.
 const CIRCLE: usize = 64;
-
-type Rgb = [u8; 3];
 
 /// x-magical's palette: Berkeley colours and a grey, lightened and darkened.
 mod colour {
@@ -75,86 +73,63 @@ impl View {
         })
     }
 
-    fn pixel(&self, world: Vec2) -> (f32, f32) {
+    fn pixel(&self, world: Vec2) -> Vec2 {
         let view = self.view_from_world.point(world);
         let (x, y) = self.pixels_from_view;
         // The original rounds to whole pixels, of which the middle is what is meant.
         let half = 0.5;
-        (
-            (view.x * x + half) as f32,
-            (self.height - view.y * y + half) as f32,
-        )
+        vec2(view.x * x + half, self.height - view.y * y + half)
     }
 }
 
-/// Draws worlds. Keeps its canvas from picture to picture.
-#[derive(Debug, Default)]
-pub struct Painter {
-    canvas: Option<Pixmap>,
-}
-
-/// A canvas with a view on the world.
+/// A picture with a view on the world.
 struct Easel<'a> {
-    canvas: &'a mut Pixmap,
+    picture: &'a mut RgbImage,
     view: View,
 }
 
 impl Easel<'_> {
-    fn path(&self, at: &Placement, corners: impl Iterator<Item = Vec2>) -> Option<Path> {
-        let mut path = PathBuilder::new();
-        for (i, corner) in corners.enumerate() {
-            let (x, y) = self.view.pixel(at.point(corner));
-            if i == 0 {
-                path.move_to(x, y);
-            } else {
-                path.line_to(x, y);
+    fn draw(&mut self, figure: &Figure, colour: Rgb, outline: Option<Rgb>) {
+        match outline {
+            Some(outline) => {
+                fill(self.picture, figure, OUTLINE / 2.0, outline);
+                fill(self.picture, figure, -OUTLINE / 2.0, colour);
             }
+            // The original's polygons hold the pixels of their edges, which makes them half a pixel larger all around.
+            None => fill(self.picture, figure, 0.5, colour),
         }
-        path.close();
-        path.finish()
     }
 
-    fn fill(
-        &mut self,
-        at: &Placement,
-        corners: impl Iterator<Item = Vec2>,
-        fill: Rgb,
-        outline: Option<Rgb>,
-    ) {
-        // Nothing is drawn of what has no area.
-        let Some(path) = self.path(at, corners) else {
-            return;
-        };
-        let paint = |[r, g, b]: Rgb| {
-            let mut paint = Paint::default();
-            paint.set_color_rgba8(r, g, b, 255);
-            paint
-        };
-        let still = Transform::identity();
-        self.canvas
-            .fill_path(&path, &paint(fill), FillRule::Winding, still, None);
-        // The original's polygons hold the pixels of their edges, which makes them half a pixel larger all around.
-        let (colour, width) = outline.map_or((fill, 1.0), |outline| (outline, OUTLINE));
-        let stroke = Stroke {
-            width,
-            ..Stroke::default()
-        };
-        self.canvas
-            .stroke_path(&path, &paint(colour), &stroke, still, None);
+    fn polygon(&mut self, at: &Placement, corners: &[Vec2; 4], colour: Rgb, outline: Option<Rgb>) {
+        let corners = corners.map(|corner| self.view.pixel(at.point(corner)));
+        self.draw(&Figure::polygon(&corners), colour, outline);
     }
 
-    fn rectangle(&mut self, at: &Placement, size: (f64, f64), fill: Rgb, outline: Rgb) {
+    fn rectangle(&mut self, at: &Placement, size: (f64, f64), colour: Rgb, outline: Rgb) {
         let (w, h) = (size.0 / 2.0, size.1 / 2.0);
         let corners = [vec2(-w, h), vec2(w, h), vec2(w, -h), vec2(-w, -h)];
-        self.fill(at, corners.into_iter(), fill, Some(outline));
+        self.polygon(at, &corners, colour, Some(outline));
     }
 
-    fn disc(&mut self, at: &Placement, middle: Vec2, radius: f64, fill: Rgb, outline: Option<Rgb>) {
-        let corners = (0..CIRCLE).map(|i| {
+    fn disc(
+        &mut self,
+        at: &Placement,
+        middle: Vec2,
+        radius: f64,
+        colour: Rgb,
+        outline: Option<Rgb>,
+    ) {
+        let (x, y) = self.view.pixels_from_view;
+        if x == y {
+            let middle = self.view.pixel(at.point(middle));
+            return self.draw(&Figure::disc(middle, radius * x), colour, outline);
+        }
+        let corners: [Vec2; CIRCLE] = std::array::from_fn(|i| {
             let angle = std::f64::consts::TAU * i as f64 / CIRCLE as f64;
-            middle + Vec2::from_angle(angle) * radius
+            let corner = middle + Vec2::from_angle(angle) * radius;
+            self.view.pixel(at.point(corner))
         });
-        self.fill(at, corners, fill, outline);
+        self.draw(&Figure::polygon(&corners), colour, outline);
     }
 
     fn scene(&mut self, world: &World) {
@@ -182,7 +157,7 @@ impl Easel<'_> {
             for (finger, side) in robot.fingers() {
                 for bar in finger_bars(side, inset) {
                     let at = space.body(finger).placement;
-                    self.fill(&at, bar.into_iter(), colour, None);
+                    self.polygon(&at, &bar, colour, None);
                 }
             }
         }
@@ -207,31 +182,16 @@ impl Easel<'_> {
     }
 }
 
-impl Painter {
-    /// Draws what a camera sees of a world.
-    ///
-    /// Errors: [`RenderError::NoCameraNamed`], [`RenderError::Size`].
-    pub fn paint(
-        &mut self,
-        world: &World,
-        camera: &str,
-        out: &mut RgbImage,
-    ) -> Result<(), RenderError> {
-        let (width, height) = out.dimensions();
-        let view = View::new(world, camera, (width, height))?;
-        let fits = |canvas: &Pixmap| (canvas.width(), canvas.height()) == (width, height);
-        if !self.canvas.as_ref().is_some_and(fits) {
-            self.canvas = Pixmap::new(width, height);
-        }
-        let Some(canvas) = &mut self.canvas else {
-            return Err(RenderError::Size { width, height });
-        };
-        let [r, g, b] = colour::BACKGROUND;
-        canvas.fill(Color::from_rgba8(r, g, b, 255));
-        Easel { canvas, view }.scene(world);
-        for (to, from) in out.chunks_exact_mut(3).zip(canvas.data().chunks_exact(4)) {
-            to.copy_from_slice(&from[..3]);
-        }
-        Ok(())
+/// Draws what a camera sees of a world.
+///
+/// Errors: [`RenderError::NoCameraNamed`], [`RenderError::Size`].
+pub fn paint(world: &World, camera: &str, out: &mut RgbImage) -> Result<(), RenderError> {
+    let (width, height) = out.dimensions();
+    if width == 0 || height == 0 {
+        return Err(RenderError::Size { width, height });
     }
+    let view = View::new(world, camera, (width, height))?;
+    cover(out, colour::BACKGROUND);
+    Easel { picture: out, view }.scene(world);
+    Ok(())
 }

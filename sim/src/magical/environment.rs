@@ -3,7 +3,7 @@
 use image::RgbImage;
 use rapport_robot::action::ActionError;
 
-use super::draw::{CAMERAS, Painter};
+use super::draw::{CAMERAS, paint};
 use super::robot::Embodiment;
 use super::task::{Layout, Task};
 use super::world::{POLICY_HZ, World};
@@ -18,7 +18,6 @@ pub struct Magical {
     world: World,
     layout: Layout,
     step: usize,
-    painter: Painter,
 }
 
 /// What a name stands for.
@@ -110,7 +109,6 @@ impl Magical {
             world,
             layout,
             step: 0,
-            painter: Painter::default(),
         }
     }
 
@@ -176,7 +174,7 @@ impl Environment for Magical {
     }
 
     fn render(&mut self, camera: &str, out: &mut RgbImage) -> Result<(), EnvError> {
-        Ok(self.painter.paint(&self.world, camera, out)?)
+        Ok(paint(&self.world, camera, out)?)
     }
 
     fn save(&self) -> Result<EnvState, EnvError> {

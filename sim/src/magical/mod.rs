@@ -22,6 +22,7 @@
 mod arbiter;
 mod block;
 mod body;
+mod canvas;
 mod collide;
 mod constraint;
 mod draw;
