@@ -141,18 +141,32 @@ impl Simulation {
     ///
     /// Errors: [`EnvError::Render`]; [`WorldError::Invalid`] when MuJoCo has no memory for a copy of the state.
     pub fn render(&mut self, camera: usize, out: &mut RgbImage) -> Result<(), EnvError> {
-        let invalid = |error: MjDataError| WorldError::Invalid(error.to_string());
-        let mut seen = match self.seen.take() {
-            Some(seen) => seen,
-            None => MjData::try_new(self.model.clone()).map_err(invalid)?,
-        };
-        seen.copy_state_from_data(&self.data, FULL_STATE)
-            .map_err(invalid)?;
-        seen.kinematics();
-        seen.com_pos();
-        seen.camlight();
-        seen.tendon_comp();
-        let seen = self.seen.insert(seen);
+        let seen = seen(&mut self.seen, &self.data)?;
         Ok(self.eyes.render_data(seen, camera, out)?)
     }
+}
+
+/// The copy of `data` with geoms, cameras and lights where the joint positions have them; made at the first look.
+///
+/// Errors: [`WorldError::Invalid`] when MuJoCo has no memory for it.
+fn seen<'a>(
+    copy: &'a mut Option<MjData<Arc<MjModel>>>,
+    data: &MjData<Arc<MjModel>>,
+) -> Result<&'a mut MjData<Arc<MjModel>>, WorldError> {
+    let invalid = |error: MjDataError| WorldError::Invalid(error.to_string());
+    let mut seen = match copy.take() {
+        Some(seen) => seen,
+        None => MjData::try_new(data.model_clone()).map_err(invalid)?,
+    };
+    // The model may have been replaced by one with other looks.
+    if !std::ptr::eq(seen.model(), data.model()) {
+        seen.try_swap_model(data.model_clone()).map_err(invalid)?;
+    }
+    seen.copy_state_from_data(data, FULL_STATE)
+        .map_err(invalid)?;
+    seen.kinematics();
+    seen.com_pos();
+    seen.camlight();
+    seen.tendon_comp();
+    Ok(copy.insert(seen))
 }
