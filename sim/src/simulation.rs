@@ -155,7 +155,7 @@ impl Simulation {
     ///
     /// Errors: as [`Simulation::render`].
     pub fn render_many(&mut self, shots: &mut [Shot<'_>]) -> Result<(), EnvError> {
-        let seen = copy(&mut self.seen, &self.data, &self.model)?;
+        let seen = seen(&mut self.seen, &self.data)?;
         Ok(self.eyes.render_many(seen, shots)?)
     }
 
@@ -168,27 +168,32 @@ impl Simulation {
         size: (u32, u32),
         out: &mut Layers,
     ) -> Result<(), EnvError> {
-        let seen = copy(&mut self.seen, &self.data, &self.model)?;
+        let seen = seen(&mut self.seen, &self.data)?;
         Ok(self.eyes.render_layers(seen, camera, size, out)?)
     }
 }
 
-/// Copies the state to where it is looked at, and puts geoms, cameras and lights there where the joints have them.
-fn copy<'a>(
-    seen: &'a mut Option<MjData<Arc<MjModel>>>,
+/// The copy of `data` with geoms, cameras and lights where the joint positions have them; made at the first look.
+///
+/// Errors: [`WorldError::Invalid`] when MuJoCo has no memory for it.
+fn seen<'a>(
+    copy: &'a mut Option<MjData<Arc<MjModel>>>,
     data: &MjData<Arc<MjModel>>,
-    model: &Arc<MjModel>,
 ) -> Result<&'a mut MjData<Arc<MjModel>>, WorldError> {
     let invalid = |error: MjDataError| WorldError::Invalid(error.to_string());
-    let seen = match seen {
+    let mut seen = match copy.take() {
         Some(seen) => seen,
-        none => none.insert(MjData::try_new(model.clone()).map_err(invalid)?),
+        None => MjData::try_new(data.model_clone()).map_err(invalid)?,
     };
+    // The model may have been replaced by one with other looks.
+    if !std::ptr::eq(seen.model(), data.model()) {
+        seen.try_swap_model(data.model_clone()).map_err(invalid)?;
+    }
     seen.copy_state_from_data(data, FULL_STATE)
         .map_err(invalid)?;
     seen.kinematics();
     seen.com_pos();
     seen.camlight();
     seen.tendon_comp();
-    Ok(seen)
+    Ok(copy.insert(seen))
 }

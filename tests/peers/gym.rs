@@ -115,7 +115,7 @@ fn the_benchmarks_are_gymnasiums_step_for_step() {
     let Some(python) = installed("peers/bin/python") else {
         return;
     };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/gym.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/gym_steps.py");
     // MuJoCo writes a log file where it runs.
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(&python)
@@ -123,7 +123,7 @@ fn the_benchmarks_are_gymnasiums_step_for_step() {
         .current_dir(folder.path())
         .output()
         .unwrap();
-    succeeds("gym.py", &output);
+    succeeds("gym_steps.py", &output);
     let text = String::from_utf8(output.stdout).unwrap();
     let mut lines = Lines(text.lines().peekable());
     let mut played = 0;

@@ -115,7 +115,8 @@ fn paint(texture: &mut MjsTexture, side: usize, faces: usize, colour: fn(f64, f6
 fn sky(x: f64, y: f64) -> [f64; 3] {
     let octave = |k: i32| {
         let fine = 2_f64.powi(k);
-        0.5 * noise(3.0 * fine * x, 4.0 * fine * y) / fine
+        // At 12 the part of the sky behind the humanoid is mostly clear, as in the paper.
+        0.5 * noise(3.0 * fine * x + 12.0, 4.0 * fine * y) / fine
     };
     let cloud: f64 = (0..6).map(octave).sum();
     let white = ((cloud - 0.47) * 5.0).clamp(0.0, 1.0).max(0.5 * y * y);

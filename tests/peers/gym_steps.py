@@ -1,6 +1,6 @@
 """Plays 100 random steps of Gymnasium's benchmarks and writes everything that can be compared.
 
-    python gym.py
+    python gym_steps.py
 
 For every environment, lines of a word and numbers that read back exactly:
 
