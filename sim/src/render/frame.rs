@@ -142,13 +142,13 @@ mod tests {
 
     #[test]
     fn packing_keeps_the_three_colours_of_every_sample_whatever_the_width() {
-        for width in 1..10u32 {
+        for width in 1..10u8 {
             let colours: Vec<u32> = (0..width)
-                .map(|i| (3 * i + 2) << 16 | (3 * i + 1) << 8 | 3 * i)
+                .map(|i| u32::from_le_bytes([3 * i, 3 * i + 1, 3 * i + 2, 0]))
                 .collect();
-            let mut bytes = vec![0; 3 * width as usize];
+            let mut bytes = vec![0; 3 * usize::from(width)];
             pack(&colours, &mut bytes);
-            let expected: Vec<u8> = (0..3 * width as u8).collect();
+            let expected: Vec<u8> = (0..3 * width).collect();
             assert_eq!(bytes, expected);
         }
     }

@@ -286,7 +286,7 @@ impl Brush<'_> {
             let alpha = geom.rgba[3] * if behind { 0.3 } else { 1.0 };
             if let Some(shape) = Shape::of(geom, &look.assets.meshes) {
                 let look = Look { maps: &[], ..*look };
-                self.geom(frame, &look, index, &shape.from_both_sides(), alpha);
+                self.geom(frame, &look, index, &shape.seen_from_both_sides(), alpha);
             }
         }
     }

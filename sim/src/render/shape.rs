@@ -62,7 +62,7 @@ impl<'a> Shape<'a> {
     }
 
     /// The same, seen from both sides if it is a plane.
-    pub(super) fn from_both_sides(self) -> Shape<'a> {
+    pub(super) fn seen_from_both_sides(self) -> Shape<'a> {
         match self {
             Shape::Plane(Plane { half, .. }) => Shape::Plane(Plane {
                 half,
