@@ -2,7 +2,9 @@
 
 mod space;
 
-use nalgebra::Vector3;
+use std::f64::consts::{PI, TAU};
+
+use nalgebra::{UnitQuaternion, Vector3};
 
 pub use space::{ActionSpace, ToolAxis, ToolDelta, ToolOrientation};
 
@@ -51,7 +53,12 @@ struct Commanded {
     gripper: f64,
     height: f64,
     orientation: Orientation,
+    /// Turn of the tool about its axis away from `orientation`, rad.
+    roll: f64,
 }
+
+/// The tool turns no further than this either way, rad.
+const MOST_ROLL: f64 = 2.4;
 
 /// Turns actions into joint goals. Call [`ActionMapper::reset`] at the start of every episode.
 #[derive(Clone, Debug)]
@@ -131,7 +138,7 @@ impl ActionMapper {
         }
     }
 
-    /// Names of the components, for datasets and plots: joint names, or `x`, `y`, `z`, `gripper`.
+    /// Names of the components, for datasets and plots: joint names, or `x`, `y`, `z`, `gripper`, `roll`.
     pub fn names(&self) -> Vec<String> {
         match &self.space {
             ActionSpace::JointGoals => self.spec.joints.iter().map(|j| j.name.clone()).collect(),
@@ -144,6 +151,7 @@ impl ActionMapper {
                         ToolAxis::Y => "y",
                         ToolAxis::Z => "z",
                         ToolAxis::Gripper => "gripper",
+                        ToolAxis::Roll => "roll",
                     }
                     .into()
                 })
@@ -226,7 +234,15 @@ impl ActionMapper {
                     Some(commanded) => commanded.clone(),
                     None => self.start(delta, state),
                 };
-                let way = self.chain.base_from_tool(goal).translation.vector - now.tool;
+                let base_from_goal = self.chain.base_from_tool(goal);
+                let way = base_from_goal.translation.vector - now.tool;
+                let turn = match now.orientation {
+                    Orientation::Full(kept) => {
+                        let turn = kept.inverse() * base_from_goal.rotation;
+                        (2.0 * turn.k.atan2(turn.w) - now.roll + PI).rem_euclid(TAU) - PI
+                    }
+                    _ => 0.0,
+                };
                 let opening = goal.get(now.joints.len()).copied().unwrap_or(now.gripper);
                 delta
                     .axes
@@ -237,6 +253,7 @@ impl ActionMapper {
                             ToolAxis::Y => way.y / delta.scale_m_per_step,
                             ToolAxis::Z => way.z / delta.scale_m_per_step,
                             ToolAxis::Gripper => (opening - now.gripper) / delta.gripper_per_step,
+                            ToolAxis::Roll => turn / delta.roll_per_step,
                         };
                         action.clamp(-1.0, 1.0) as f32
                     })
@@ -285,6 +302,7 @@ impl ActionMapper {
             },
             joints,
             gripper,
+            roll: 0.0,
         }
     }
 
@@ -300,7 +318,7 @@ impl ActionMapper {
         if !delta.axes.contains(&ToolAxis::Z) {
             aim.z = now.height;
         }
-        let mut gripper = now.gripper;
+        let (mut gripper, mut roll) = (now.gripper, now.roll);
         for (axis, &a) in delta.axes.iter().zip(action) {
             let a = f64::from(a).clamp(-1.0, 1.0);
             match axis {
@@ -308,6 +326,7 @@ impl ActionMapper {
                 ToolAxis::Y => aim.y += a * scale,
                 ToolAxis::Z => aim.z += a * scale,
                 ToolAxis::Gripper => gripper += a * delta.gripper_per_step,
+                ToolAxis::Roll => roll += a * delta.roll_per_step,
             }
         }
         // Outside the box or away from the fixed height, the way back is walked at the same pace.
@@ -325,9 +344,15 @@ impl ActionMapper {
         if lead.norm() > delta.max_lead_m {
             tool = measured + lead.normalize() * delta.max_lead_m;
         }
+        let roll = roll.clamp(-MOST_ROLL, MOST_ROLL);
         let target = ToolTarget {
             position: tool,
-            orientation: now.orientation,
+            orientation: match now.orientation {
+                Orientation::Full(kept) if roll != 0.0 => Orientation::Full(
+                    kept * UnitQuaternion::from_axis_angle(&Vector3::z_axis(), roll),
+                ),
+                kept => kept,
+            },
         };
         match self
             .chain
@@ -349,6 +374,7 @@ impl ActionMapper {
             Err(error) => return Err(ActionError::Inverse(error)),
         }
         now.gripper = gripper.clamp(0.0, 1.0);
+        now.roll = roll;
         Ok(())
     }
 }
@@ -406,6 +432,33 @@ mod tests {
         for (a, b) in mapper.goal(&action, &ready()).unwrap().iter().zip(&goal) {
             assert!((a - b).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn a_roll_turns_the_tool_about_its_axis_and_leaves_it_where_it_is() {
+        let mut mapper = mapper(ToolDelta {
+            axes: vec![ToolAxis::Z, ToolAxis::Roll],
+            orientation: ToolOrientation::Keep,
+            ..ToolDelta::default()
+        });
+        let mut state = ready();
+        let before = so101::chain().base_from_tool(&state.positions);
+        for _ in 0..8 {
+            follow(&mut mapper, &mut state, &[0.0, 1.0]);
+        }
+        let after = so101::chain().base_from_tool(&state.positions);
+        let turn = before.rotation.inverse() * after.rotation;
+        assert!((turn.angle() - 0.8).abs() < 0.01, "{}", turn.angle());
+        assert!((turn * Vector3::z() - Vector3::z()).norm() < 0.02);
+        assert!((after.translation.vector - before.translation.vector).norm() < 5e-4);
+        let back = mapper.action_toward(&ready().positions, &state).unwrap();
+        assert_eq!(back[1], -1.0);
+        let wrong = ToolDelta {
+            axes: vec![ToolAxis::Roll],
+            ..ToolDelta::default()
+        };
+        let space = ActionSpace::ToolDelta(wrong);
+        assert!(ActionMapper::new(space, so101::spec(), so101::chain()).is_err());
     }
 
     #[test]

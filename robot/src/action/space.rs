@@ -27,6 +27,9 @@ pub enum ToolAxis {
     Z,
     /// Opening (positive) or closing the gripper.
     Gripper,
+    /// Turning the tool about its own z axis, from how it was at the first action after a reset; needs
+    /// [`ToolOrientation::Keep`].
+    Roll,
 }
 
 /// How the tool is turned while it moves. Always second to its position.
@@ -53,6 +56,8 @@ pub struct ToolDelta {
     pub scale_m_per_step: f64,
     /// Change of the gripper opening at action 1, fraction per step.
     pub gripper_per_step: f64,
+    /// Turn about the tool's axis at action 1, rad per step.
+    pub roll_per_step: f64,
     /// Gripper opening where the gripper is not among `axes`.
     pub gripper_opening: f64,
     /// Lower corner of the box the commanded tool stays in, base frame, m.
@@ -75,6 +80,7 @@ impl Default for ToolDelta {
             axes: vec![ToolAxis::X, ToolAxis::Y, ToolAxis::Z, ToolAxis::Gripper],
             scale_m_per_step: 0.01,
             gripper_per_step: 0.1,
+            roll_per_step: 0.1,
             gripper_opening: 0.0,
             workspace_min: [0.10, -0.22, 0.005],
             workspace_max: [0.36, 0.22, 0.30],
@@ -102,11 +108,15 @@ impl ToolDelta {
         for (name, value) in [
             ("scale_m_per_step", self.scale_m_per_step),
             ("gripper_per_step", self.gripper_per_step),
+            ("roll_per_step", self.roll_per_step),
             ("max_lead_m", self.max_lead_m),
         ] {
             if !(value.is_finite() && value > 0.0) {
                 return bad(&format!("{name} must be above 0"));
             }
+        }
+        if self.axes.contains(&ToolAxis::Roll) && self.orientation != ToolOrientation::Keep {
+            return bad("a roll axis needs the orientation keep");
         }
         if !(0.0..=1.0).contains(&self.gripper_opening) {
             return bad("gripper_opening must be in 0..=1");
