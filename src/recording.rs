@@ -10,8 +10,8 @@ use rapport::sim::Reading;
 
 use crate::interrupt;
 use crate::schema;
-use crate::station::Station;
-use crate::viz::{Message, Recording};
+use crate::station::{Referee, Station};
+use crate::viz::{Message, Recording, things};
 
 /// How an episode ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub fn record(
                 (tick.time - begin).as_secs_f64(),
                 &before.positions,
                 &pictures,
-                seen.as_ref(),
+                station.referee.as_ref().zip(seen.as_ref()),
             );
         }
         if let Some(writer) = writer.as_deref_mut() {
@@ -145,16 +145,12 @@ struct Truth {
     phase: f32,
 }
 
-/// 0 before the object moves, 1 on its way, 2 where it should be.
+/// 0 before anything moves, 1 on its way, 2 where it should be.
 fn phase(seen: &Reading, start: &Reading, done: bool) -> f32 {
-    let place = |reading: &Reading| reading.cube.map(|cube| cube.position());
-    let moved = place(seen)
-        .zip(place(start))
-        .is_some_and(|(now, then)| (now - then).norm() > 0.005);
     if done {
         2.0
     } else {
-        f32::from(u8::from(moved))
+        f32::from(u8::from(seen.moved_since(start) > 0.005))
     }
 }
 
@@ -173,20 +169,16 @@ pub fn show(
     seconds: f64,
     joints: &[f64],
     pictures: &[(String, RgbImage)],
-    seen: Option<&Reading>,
+    truth: Option<(&Referee, &Reading)>,
 ) {
     viewer.offer(Message::Time(seconds));
     viewer.offer(Message::Joints(joints.to_vec()));
     for (name, image) in pictures {
         viewer.offer(Message::Image(name.clone(), image.clone()));
     }
-    if let Some(cube) = seen.and_then(|s| s.cube) {
-        let position = cube.position();
-        viewer.offer(Message::Block(
-            "world/cube".into(),
-            [position.x, position.y, position.z],
-            [0.015; 3],
-            [210, 45, 40],
-        ));
+    if let Some((referee, seen)) = truth {
+        for block in things(referee.world().scene().config(), seen) {
+            viewer.offer(block);
+        }
     }
 }

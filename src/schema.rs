@@ -25,7 +25,7 @@ pub const REWARD: &str = "next.reward";
 pub const SUCCESS: &str = "next.success";
 /// Ground truth about the row's own state: metres from done, negative.
 pub const PROGRESS: &str = "truth.progress";
-/// Ground truth: 0 before the object moves, 1 while it is not at its goal, 2 at the goal.
+/// Ground truth: 0 before anything moves, 1 while it is not at its goal, 2 at the goal.
 pub const PHASE: &str = "truth.phase";
 
 /// The numeric columns of a recording of `task` on `spec`; `has_referee` where a simulator gives the truth.

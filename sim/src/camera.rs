@@ -80,11 +80,11 @@ impl Camera for SimCamera {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scene::{CAMERAS, CubeConfig, Scene, SceneConfig};
+    use crate::scene::{CAMERAS, ObjectConfig, Scene, SceneConfig};
 
     fn world() -> World {
         let scene = Scene::new(SceneConfig {
-            cube: Some(CubeConfig::default()),
+            objects: vec![ObjectConfig::default()],
             ..SceneConfig::default()
         })
         .unwrap();

@@ -26,7 +26,9 @@ pub use script::{Script, ScriptConfig, ScriptedTeleop};
 pub use simulation::Simulation;
 pub use tasks::{Task, UnknownTask};
 pub use vec_env::{Batch, VecEnv};
-pub use world::{ObjectState, Reading, ServoState, Snapshot, Torque, World, WorldError};
+pub use world::{
+    FixtureState, ObjectState, Reading, ServoState, Snapshot, Torque, World, WorldError,
+};
 
 /// Version of the MuJoCo library in use, `3.17.0`.
 pub fn mujoco_version() -> String {

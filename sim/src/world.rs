@@ -11,7 +11,7 @@ use std::time::Duration;
 use mujoco_rs::prelude::*;
 use rapport_robot::{ArmSpec, so101};
 
-pub use measure::{ObjectState, Reading, ServoState};
+pub use measure::{FixtureState, ObjectState, Reading, ServoState};
 pub use place::Torque;
 
 use crate::scene::Scene;
@@ -76,7 +76,7 @@ impl std::fmt::Debug for World {
 }
 
 impl World {
-    /// A world at rest: the arm at zero with torque on, the cube and the target where the scene puts them.
+    /// A world at rest: the arm at zero with torque on, everything else where the scene puts it.
     ///
     /// Errors: [`WorldError::Invalid`] when MuJoCo has no memory for it.
     pub fn new(scene: Arc<Scene>) -> Result<Self, WorldError> {

@@ -156,13 +156,16 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
     let cameras: Vec<String> = args.cameras.iter().map(|c| c.name.clone()).collect();
     let names = spec.joints.iter().map(|j| j.name.clone()).collect();
     let mut viewer = Recording::create(&recording, "deploy", so101::chain(), names, &cameras)?;
-    let [x, y] = rapport::sim::tasks::Push::TARGET;
-    viewer.send(Message::Block(
-        "world/target".into(),
-        [x, y, 0.0005],
-        [0.04, 0.04, 0.0005],
-        [40, 160, 70],
-    ));
+    if task.name() == "so101-push" {
+        // On a real arm nobody else says where the disc is.
+        let [x, y] = rapport::sim::tasks::Push::TARGET;
+        viewer.send(Message::Block(
+            "world/target".into(),
+            [x, y, 0.0005],
+            [0.04, 0.04, 0.0005],
+            [40, 160, 70],
+        ));
+    }
 
     let ticks_per_action = args.control_hz / args.policy_hz;
     let mut done = Deployment {
@@ -210,7 +213,7 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
                 seconds,
                 &tick.state.positions,
                 &pictures,
-                seen.as_ref(),
+                station.referee.as_ref().zip(seen.as_ref()),
             );
             if let (Some(labeller), Some((_, image))) = (&mut labeller, pictures.into_iter().next())
             {

@@ -100,6 +100,13 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Help for an option that names a task: what it is for, and the tasks there are.
+fn tasks(what: &str) -> String {
+    let tasks = rapport::sim::tasks::all();
+    let names: Vec<&str> = tasks.iter().map(|task| task.name()).collect();
+    format!("{what}: {}", names.join(", "))
+}
+
 fn run(command: Command, ui: Ui) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args, ui),

@@ -22,11 +22,11 @@ pub struct Args {
     /// sim:so101, twin:so101 or so101:/dev/ttyACM0.
     #[arg(long, value_name = "R")]
     pub robot: RobotName,
-    /// script:push, script:play (waves about, the object anywhere) or leader:/dev/ttyACM1.
+    /// script:TASK, script:play (waves about, the object anywhere) or leader:/dev/ttyACM1.
     #[arg(long, value_name = "T")]
     pub teleop: String,
-    /// Task: so101-push, so101-reach, so101-lift.
-    #[arg(long, default_value = "so101-push")]
+    /// Task.
+    #[arg(long, default_value = "so101-push", help = super::tasks("Task"))]
     pub task: String,
     /// Episodes to record now.
     #[arg(long, default_value_t = 20)]

@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "R")]
     robot: RobotName,
     /// Task whose objects lie on the table (simulated robots).
-    #[arg(long, default_value = "so101-push")]
+    #[arg(long, default_value = "so101-push", help = super::tasks("Task whose objects lie on the table (simulated robots)"))]
     task: String,
     /// Goals a second; between rows the goals are interpolated.
     #[arg(long, default_value_t = 50)]

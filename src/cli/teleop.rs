@@ -16,11 +16,11 @@ pub struct Args {
     /// sim:so101, twin:so101 or so101:/dev/ttyACM0.
     #[arg(long, value_name = "R")]
     robot: RobotName,
-    /// script:push, script:play or leader:/dev/ttyACM1.
+    /// script:TASK, script:play or leader:/dev/ttyACM1.
     #[arg(long, value_name = "T")]
     teleop: String,
     /// Task whose objects lie on the table (simulated robots).
-    #[arg(long, default_value = "so101-push")]
+    #[arg(long, default_value = "so101-push", help = super::tasks("Task whose objects lie on the table (simulated robots)"))]
     task: String,
     /// Seconds; until Ctrl-C when not given.
     #[arg(long)]

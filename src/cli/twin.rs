@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     link: Option<PathBuf>,
     /// Task whose objects lie on the table.
-    #[arg(long, default_value = "so101-push")]
+    #[arg(long, default_value = "so101-push", help = super::tasks("Task whose objects lie on the table"))]
     task: String,
     /// Write the calibration a client needs, in LeRobot's format.
     #[arg(long, value_name = "FILE.json")]

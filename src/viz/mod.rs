@@ -5,5 +5,7 @@
 mod arm;
 mod blueprint;
 mod recording;
+mod things;
 
 pub use recording::{Message, Recording};
+pub use things::things;

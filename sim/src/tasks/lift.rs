@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionSpace, ToolAxis, ToolDelta, ToolOrientation};
 
 use super::{Task, joints_over, within};
-use crate::scene::{CubeConfig, SceneConfig};
+use crate::scene::{ObjectConfig, SceneConfig};
 use crate::script::{LiftOperator, Operator};
 use crate::world::{Reading, World, WorldError};
 
@@ -43,7 +43,7 @@ impl Lift {
 
     /// How far the cube has been lifted, m, within `0..=`[`Lift::HEIGHT`].
     pub fn height(reading: &Reading) -> f64 {
-        let rest = 0.5 * CubeConfig::default().side_m;
+        let rest = 0.5 * ObjectConfig::CUBE_SIDE;
         (cube(reading).z - rest).clamp(0.0, Self::HEIGHT)
     }
 
@@ -59,7 +59,7 @@ impl Lift {
 /// Centre of the cube, m; the middle of its field where a scene has no cube.
 pub(crate) fn cube(reading: &Reading) -> Vector3<f64> {
     reading
-        .cube
+        .cube()
         .map_or(Vector3::new(0.215, 0.0, 0.015), |cube| cube.position())
 }
 
@@ -74,7 +74,7 @@ impl Task for Lift {
 
     fn scene(&self) -> SceneConfig {
         SceneConfig {
-            cube: Some(CubeConfig::default()),
+            objects: vec![ObjectConfig::default()],
             ..SceneConfig::default()
         }
     }
@@ -146,7 +146,7 @@ impl Task for Lift {
     fn environment_state(&self, reading: &Reading) -> Vec<f64> {
         let cube = cube(reading);
         let way = cube - reading.tool();
-        let (sin, cos) = (4.0 * reading.cube.map_or(0.0, |cube| cube.yaw())).sin_cos();
+        let (sin, cos) = (4.0 * reading.cube().map_or(0.0, |cube| cube.yaw())).sin_cos();
         vec![cube.x, cube.y, cube.z, sin, cos, way.x, way.y, way.z]
     }
 

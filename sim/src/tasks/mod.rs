@@ -15,16 +15,33 @@ use crate::scene::SceneConfig;
 use crate::script::Operator;
 use crate::world::{Reading, World, WorldError};
 
+mod avoid;
+mod door;
+mod drawer;
+mod group;
 mod lift;
+mod pour;
 mod push;
 mod reach;
+mod sort;
+mod stack;
+#[cfg(test)]
+mod tests;
 
+pub use avoid::Avoid;
+pub use door::Door;
+pub(crate) use door::furniture;
+pub use drawer::Drawer;
+pub use group::Group;
 pub use lift::Lift;
 pub(crate) use lift::cube;
+pub use pour::Pour;
 pub use push::Push;
 pub(crate) use push::cube_in_plane;
 pub use reach::Reach;
 pub(crate) use reach::ball;
+pub use sort::Sort;
+pub use stack::Stack;
 
 /// A task. It keeps nothing itself: all that changes is in the world.
 pub trait Task: Send + Sync {
@@ -66,7 +83,7 @@ pub trait Task: Send + Sync {
     /// The ground-truth reward of being in this state for one policy step. Dense and bounded.
     fn reward(&self, reading: &Reading) -> f64;
 
-    /// How far the task is from done, as a negative distance in m; 0 is done.
+    /// How far the task is from done, as a negative distance in m (a door: rad); 0 is done.
     fn progress(&self, reading: &Reading) -> f64;
 
     /// Whether the task is done. What counts is the end of the episode.
@@ -85,7 +102,18 @@ pub struct UnknownTask {
 
 /// Every task.
 pub fn all() -> Vec<Arc<dyn Task>> {
-    vec![Arc::new(Reach), Arc::new(Push), Arc::new(Lift)]
+    vec![
+        Arc::new(Reach),
+        Arc::new(Push),
+        Arc::new(Lift),
+        Arc::new(Stack),
+        Arc::new(Sort),
+        Arc::new(Door),
+        Arc::new(Drawer),
+        Arc::new(Pour),
+        Arc::new(Avoid),
+        Arc::new(Group),
+    ]
 }
 
 /// The task with this name.
@@ -119,6 +147,15 @@ fn tool_down(yaw: f64) -> UnitQuaternion<f64> {
 ///
 /// Errors: [`WorldError::Invalid`] where the arm cannot reach.
 fn joints_over(tool: Vector3<f64>, yaw: f64, opening: f64) -> Result<Vec<f64>, WorldError> {
+    joints_at(tool, tool_down(yaw), opening)
+}
+
+/// The same for a tool that is turned in any way; the position comes first.
+fn joints_at(
+    tool: Vector3<f64>,
+    base_from_tool: UnitQuaternion<f64>,
+    opening: f64,
+) -> Result<Vec<f64>, WorldError> {
     let spec = so101::spec();
     let limits: Vec<(f64, f64)> = spec.joints[..spec.dof() - 1]
         .iter()
@@ -128,7 +165,7 @@ fn joints_over(tool: Vector3<f64>, yaw: f64, opening: f64) -> Result<Vec<f64>, W
     let start = [-tool.y.atan2(tool.x), -0.3, 0.3, FRAC_PI_2, 0.0];
     let target = ToolTarget {
         position: tool,
-        orientation: Orientation::Full(tool_down(yaw)),
+        orientation: Orientation::Full(base_from_tool),
     };
     let mut joints =
         match so101::chain().inverse(&target, &start, &limits, &InverseConfig::default()) {
@@ -142,34 +179,26 @@ fn joints_over(tool: Vector3<f64>, yaw: f64, opening: f64) -> Result<Vec<f64>, W
     Ok(joints)
 }
 
+/// Centre of an object, base frame, m; the middle of the field where a scene has no such object.
+pub(crate) fn place_of(reading: &Reading, object: usize) -> Vector3<f64> {
+    reading
+        .objects
+        .get(object)
+        .map_or(Vector3::new(0.22, 0.0, 0.015), |o| o.position())
+}
+
+/// Sine and cosine of four times an object's yaw: a cube looks the same after a quarter turn.
+fn quarter_turns(reading: &Reading, object: usize) -> (f64, f64) {
+    let yaw = reading.objects.get(object).map_or(0.0, |o| o.yaw());
+    (4.0 * yaw).sin_cos()
+}
+
+/// Whether all objects move slower than `speed`, m/s.
+fn all_still(reading: &Reading, speed: f64) -> bool {
+    reading.objects.iter().all(|o| o.velocity.norm() < speed)
+}
+
 /// A number from a range.
 fn within(rng: &mut ChaCha8Rng, range: &RangeInclusive<f64>) -> f64 {
     rng.random_range(range.clone())
-}
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_task_is_an_error_that_lists_the_known_ones() {
-        let message = by_name("so101-juggle").err().map(|e| e.to_string());
-        assert_eq!(
-            message.as_deref(),
-            Some(
-                "there is no task \"so101-juggle\"; the tasks are so101-reach, so101-push, so101-lift"
-            )
-        );
-    }
-
-    #[test]
-    fn the_tool_is_put_where_it_is_asked_for() {
-        for (x, y) in [(0.16, -0.14), (0.22, 0.0), (0.26, 0.12)] {
-            let joints = joints_over(Vector3::new(x, y, 0.03), FRAC_PI_2, 0.5).unwrap();
-            let tool = so101::chain().base_from_tool(&joints[..5]);
-            assert!((tool.translation.vector - Vector3::new(x, y, 0.03)).norm() < 1e-3);
-            assert!((tool.rotation * Vector3::z()).z < -0.999);
-            assert!((tool.rotation * Vector3::x()).y > 0.999);
-        }
-        assert!(joints_over(Vector3::new(0.8, 0.0, 0.03), 0.0, 0.0).is_err());
-    }
 }

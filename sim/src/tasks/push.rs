@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionSpace, ToolAxis, ToolDelta, ToolOrientation};
 
 use super::{Task, joints_over, within};
-use crate::scene::{CubeConfig, SceneConfig, TargetConfig};
+use crate::scene::{MarkConfig, MarkShape, ObjectConfig, SceneConfig};
 use crate::script::{Operator, PushOperator};
 use crate::world::{Reading, World, WorldError};
 
@@ -70,7 +70,7 @@ impl Push {
 /// Centre of the cube in the plane, m; the middle of the field where a scene has no cube.
 pub(crate) fn cube_in_plane(reading: &Reading) -> Vector2<f64> {
     reading
-        .cube
+        .cube()
         .map_or(Vector2::new(0.22, 0.0), |cube| cube.position().xy())
 }
 
@@ -85,10 +85,10 @@ impl Task for Push {
 
     fn scene(&self) -> SceneConfig {
         SceneConfig {
-            cube: Some(CubeConfig::default()),
-            target: Some(TargetConfig::Disc {
+            objects: vec![ObjectConfig::default()],
+            marks: vec![MarkConfig::target(MarkShape::Disc {
                 radius_m: Self::TARGET_RADIUS,
-            }),
+            })],
             ..SceneConfig::default()
         }
     }
@@ -159,7 +159,7 @@ impl Task for Push {
         let from_tool = cube - reading.tool().xy();
         let to_target = Vector2::from(Self::TARGET) - cube;
         // A cube looks the same after a quarter turn.
-        let (sin, cos) = (4.0 * reading.cube.map_or(0.0, |cube| cube.yaw())).sin_cos();
+        let (sin, cos) = (4.0 * reading.cube().map_or(0.0, |cube| cube.yaw())).sin_cos();
         vec![
             cube.x,
             cube.y,
@@ -192,7 +192,7 @@ impl Task for Push {
     fn success(&self, reading: &Reading) -> bool {
         -self.progress(reading) < Self::TOLERANCE
             && reading
-                .cube
+                .cube()
                 .is_some_and(|cube| cube.velocity.norm() < Self::STILL)
     }
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rapport_robot::action::{ActionSpace, ToolAxis, ToolDelta, ToolOrientation};
 
 use super::{Task, joints_over, within};
-use crate::scene::{SceneConfig, TargetConfig};
+use crate::scene::{MarkConfig, MarkShape, SceneConfig};
 use crate::script::{Operator, ReachOperator};
 use crate::world::{Reading, World, WorldError};
 
@@ -56,9 +56,9 @@ impl Task for Reach {
 
     fn scene(&self) -> SceneConfig {
         SceneConfig {
-            target: Some(TargetConfig::Ball {
+            marks: vec![MarkConfig::target(MarkShape::Ball {
                 radius_m: Self::BALL_RADIUS,
-            }),
+            })],
             ..SceneConfig::default()
         }
     }
@@ -132,5 +132,5 @@ impl Task for Reach {
 
 /// Centre of the ball, m; the middle of its space where a scene has none.
 pub(crate) fn ball(reading: &Reading) -> Vector3<f64> {
-    reading.target.unwrap_or(Vector3::new(0.215, 0.0, 0.095))
+    reading.target().unwrap_or(Vector3::new(0.215, 0.0, 0.095))
 }

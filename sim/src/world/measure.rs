@@ -5,6 +5,7 @@ use rapport_robot::{ArmState, JointKind, so101};
 
 use super::{Physics, World, WorldError, no_joint, refresh};
 use crate::arm_mjcf::MAX_SERVO_TORQUE;
+use crate::scene::{FixtureAddress, JointAddress};
 
 /// Where a free body is and how it moves, in the base frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +31,19 @@ impl ObjectState {
     }
 }
 
+/// Where a piece of furniture stands and how far it is open, in the base frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FixtureState {
+    /// Pose of its frame, on the table below its middle, m.
+    pub base_from_fixture: Isometry3<f64>,
+    /// How far it is open: m, a door rad; 0 for what does not open.
+    pub opening: f64,
+    /// How fast it opens, m/s or rad/s.
+    pub speed: f64,
+    /// Where a finger goes to open it, between the front and the bar of the handle, m; a tray: the middle of its floor.
+    pub handle: Vector3<f64>,
+}
+
 /// Everything that can be measured in a world at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
@@ -37,16 +51,54 @@ pub struct Reading {
     pub arm: ArmState,
     /// The tool's pose in the base frame.
     pub base_from_tool: Isometry3<f64>,
-    /// The cube, where there is one.
-    pub cube: Option<ObjectState>,
-    /// Centre of the target mark, base frame, m, where there is one.
-    pub target: Option<Vector3<f64>>,
+    /// The free objects, in the order of [`SceneConfig::objects`](crate::SceneConfig::objects).
+    pub objects: Vec<ObjectState>,
+    /// The furniture, in the order of [`SceneConfig::fixtures`](crate::SceneConfig::fixtures).
+    pub fixtures: Vec<FixtureState>,
+    /// Centres of the marks, base frame, m, in the order of [`SceneConfig::marks`](crate::SceneConfig::marks).
+    pub marks: Vec<Vector3<f64>>,
 }
 
 impl Reading {
     /// Position of the tool, base frame, m.
     pub fn tool(&self) -> Vector3<f64> {
         self.base_from_tool.translation.vector
+    }
+
+    /// The first object: the cube, in scenes that have only one.
+    pub fn cube(&self) -> Option<&ObjectState> {
+        self.objects.first()
+    }
+
+    /// Centre of the first mark, base frame, m.
+    pub fn target(&self) -> Option<Vector3<f64>> {
+        self.marks.first().copied()
+    }
+
+    /// How wide the gripper is open, fraction.
+    pub fn opening(&self) -> f64 {
+        self.arm.positions.last().copied().unwrap_or(0.0)
+    }
+
+    /// How hard the gripper's servo pushes, share of its strength; negative: it closes.
+    pub fn grip(&self) -> f64 {
+        self.arm.loads.last().copied().unwrap_or(0.0)
+    }
+
+    /// How far the things of the scene have come from where they were at `start`: the longest way of an object, m, or the
+    /// largest change of an opening, m (a door: rad).
+    pub fn moved_since(&self, start: &Self) -> f64 {
+        let ways = self
+            .objects
+            .iter()
+            .zip(&start.objects)
+            .map(|(now, then)| (now.position() - then.position()).norm());
+        let openings = self
+            .fixtures
+            .iter()
+            .zip(&start.fixtures)
+            .map(|(now, then)| (now.opening - then.opening).abs());
+        ways.chain(openings).fold(0.0, f64::max)
     }
 }
 
@@ -82,8 +134,24 @@ impl World {
         Ok(Reading {
             arm: self.arm_locked(&physics),
             base_from_tool: self.tool_locked(&physics),
-            cube: self.cube_locked(&physics),
-            target: self.target_locked(&physics),
+            objects: self
+                .scene
+                .objects
+                .iter()
+                .map(|&address| object(&physics, address))
+                .collect(),
+            fixtures: self
+                .scene
+                .fixtures
+                .iter()
+                .map(|&address| fixture(&physics, address))
+                .collect(),
+            marks: self
+                .scene
+                .marks
+                .iter()
+                .map(|&id| Vector3::from(physics.data.mocap_pos()[id]))
+                .collect(),
         })
     }
 
@@ -123,27 +191,6 @@ impl World {
         )
     }
 
-    fn cube_locked(&self, physics: &Physics) -> Option<ObjectState> {
-        self.scene.cube.map(|address| {
-            let q = &physics.data.qpos()[address.position..address.position + 7];
-            let v = &physics.data.qvel()[address.velocity..address.velocity + 6];
-            ObjectState {
-                base_from_object: Isometry3::from_parts(
-                    Translation3::new(q[0], q[1], q[2]),
-                    UnitQuaternion::from_quaternion(Quaternion::new(q[3], q[4], q[5], q[6])),
-                ),
-                velocity: Vector3::new(v[0], v[1], v[2]),
-                angular_velocity: Vector3::new(v[3], v[4], v[5]),
-            }
-        })
-    }
-
-    fn target_locked(&self, physics: &Physics) -> Option<Vector3<f64>> {
-        self.scene
-            .target
-            .map(|id| Vector3::from(physics.data.mocap_pos()[id]))
-    }
-
     /// One servo.
     ///
     /// Errors: [`WorldError::Diverged`]; [`WorldError::Invalid`] for a joint that does not exist.
@@ -172,15 +219,53 @@ impl World {
         Ok(self.tool_locked(&physics))
     }
 
-    /// The cube; `None` where the scene has none.
+    /// The first object; `None` where the scene has none.
     ///
     /// Errors: [`WorldError::Diverged`].
     pub fn cube(&self) -> Result<Option<ObjectState>, WorldError> {
-        Ok(self.cube_locked(&*self.sound()?))
+        let physics = self.sound()?;
+        let address = self.scene.objects.first();
+        Ok(address.map(|&address| object(&physics, address)))
     }
 
-    /// Centre of the target mark, base frame, m; `None` where the scene has none.
+    /// Centre of the first mark, base frame, m; `None` where the scene has none.
     pub fn target(&self) -> Option<Vector3<f64>> {
-        self.target_locked(&self.lock())
+        let physics = self.lock();
+        let mark = self.scene.marks.first();
+        mark.map(|&id| Vector3::from(physics.data.mocap_pos()[id]))
     }
+}
+
+fn object(physics: &Physics, address: JointAddress) -> ObjectState {
+    let q = &physics.data.qpos()[address.position..address.position + 7];
+    let v = &physics.data.qvel()[address.velocity..address.velocity + 6];
+    ObjectState {
+        base_from_object: pose([q[0], q[1], q[2]], [q[3], q[4], q[5], q[6]]),
+        velocity: Vector3::new(v[0], v[1], v[2]),
+        angular_velocity: Vector3::new(v[3], v[4], v[5]),
+    }
+}
+
+/// Poses must be fresh.
+fn fixture(physics: &Physics, address: FixtureAddress) -> FixtureState {
+    let data = &physics.data;
+    let (opening, speed) = address.joint.map_or((0.0, 0.0), |joint| {
+        (data.qpos()[joint.position], data.qvel()[joint.velocity])
+    });
+    FixtureState {
+        base_from_fixture: pose(
+            data.mocap_pos()[address.mocap],
+            data.mocap_quat()[address.mocap],
+        ),
+        opening,
+        speed,
+        handle: Vector3::from(data.site_xpos()[address.handle]),
+    }
+}
+
+fn pose([x, y, z]: [f64; 3], [w, i, j, k]: [f64; 4]) -> Isometry3<f64> {
+    Isometry3::from_parts(
+        Translation3::new(x, y, z),
+        UnitQuaternion::from_quaternion(Quaternion::new(w, i, j, k)),
+    )
 }

@@ -1,10 +1,9 @@
 //! Moving things in a world: objects, the arm as a whole, the goals of its servos.
 
-use nalgebra::Vector3;
+use nalgebra::{Isometry3, Vector3};
 use rapport_robot::{JointKind, so101};
 
 use super::{World, WorldError, no_joint};
-use crate::scene::TargetConfig;
 
 /// Whether a servo holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,51 +67,117 @@ impl World {
         Ok(())
     }
 
-    /// Stands the cube on the table at rest, centre at `(x, y)` m, turned by `yaw` rad.
+    /// Stands the first object on the table, see [`World::place_object`].
     ///
-    /// Errors: [`WorldError::Invalid`] where there is no cube or a number is not finite.
+    /// Errors: as [`World::place_object`].
     pub fn place_cube(&self, x: f64, y: f64, yaw: f64) -> Result<(), WorldError> {
-        let (Some(address), Some(cube)) = (self.scene.cube, &self.scene.config().cube) else {
-            return Err(WorldError::Invalid("the scene has no cube".into()));
+        self.place_object(0, x, y, yaw)
+    }
+
+    /// Stands an object upright on the table at rest, centre at `(x, y)` m, turned by `yaw` rad.
+    ///
+    /// Errors: [`WorldError::Invalid`] where there is no such object or a number is not finite.
+    pub fn place_object(&self, object: usize, x: f64, y: f64, yaw: f64) -> Result<(), WorldError> {
+        let config = self.scene.config().objects.get(object);
+        let height = config.map_or(0.0, |object| object.shape.half_size()[2]);
+        let (sin, cos) = (0.5 * yaw).sin_cos();
+        self.put(object, [x, y, height, cos, 0.0, 0.0, sin])
+    }
+
+    /// Puts an object anywhere, at rest.
+    ///
+    /// Errors: as [`World::place_object`].
+    pub fn put_object(
+        &self,
+        object: usize,
+        base_from_object: &Isometry3<f64>,
+    ) -> Result<(), WorldError> {
+        let t = base_from_object.translation.vector;
+        let q = base_from_object.rotation;
+        self.put(object, [t.x, t.y, t.z, q.w, q.i, q.j, q.k])
+    }
+
+    fn put(&self, object: usize, pose: [f64; 7]) -> Result<(), WorldError> {
+        let Some(address) = self.scene.objects.get(object) else {
+            return Err(missing("object", object));
         };
-        if ![x, y, yaw].iter().all(|value| value.is_finite()) {
-            return Err(WorldError::Invalid("the cube's place is not finite".into()));
+        if !pose.iter().all(|value| value.is_finite()) {
+            return Err(WorldError::Invalid(format!(
+                "the place of object {object} is not finite"
+            )));
         }
         let mut physics = self.lock();
-        let (sin, cos) = (0.5 * yaw).sin_cos();
-        physics.data.qpos_mut()[address.position..address.position + 7].copy_from_slice(&[
-            x,
-            y,
-            0.5 * cube.side_m,
-            cos,
-            0.0,
-            0.0,
-            sin,
-        ]);
+        physics.data.qpos_mut()[address.position..address.position + 7].copy_from_slice(&pose);
         physics.data.qvel_mut()[address.velocity..address.velocity + 6].fill(0.0);
         physics.poses_fresh = false;
         Ok(())
     }
 
-    /// Moves the target mark; a disc stays on the table whatever z says.
+    /// Stands a piece of furniture on the table, its middle at `(x, y)` m, its front turned to `yaw` rad from x, open by
+    /// `opening` (m, a door rad) and at rest.
     ///
-    /// Errors: [`WorldError::Invalid`] where there is none or a number is not finite.
-    pub fn place_target(&self, position: Vector3<f64>) -> Result<(), WorldError> {
-        let Some(id) = self.scene.target else {
-            return Err(WorldError::Invalid("the scene has no target".into()));
+    /// Errors: [`WorldError::Invalid`] where there is no such fixture, a number is not finite, or it does not open so far.
+    pub fn place_fixture(
+        &self,
+        fixture: usize,
+        [x, y]: [f64; 2],
+        yaw: f64,
+        opening: f64,
+    ) -> Result<(), WorldError> {
+        let Some(address) = self.scene.fixtures.get(fixture) else {
+            return Err(missing("fixture", fixture));
         };
-        if !position.iter().all(|value| value.is_finite()) {
-            return Err(WorldError::Invalid(
-                "the target's place is not finite".into(),
-            ));
+        if ![x, y, yaw].iter().all(|value| value.is_finite()) {
+            return Err(WorldError::Invalid(format!(
+                "the place of fixture {fixture} is not finite"
+            )));
+        }
+        let widest = address.joint.map_or(0.0, |joint| joint.range.1);
+        if !(0.0..=widest).contains(&opening) {
+            return Err(WorldError::Invalid(format!(
+                "fixture {fixture} opens within 0..={widest}, not {opening}"
+            )));
         }
         let mut physics = self.lock();
-        let mark = &mut physics.data.mocap_pos_mut()[id];
-        let z = match self.scene.config().target {
-            Some(TargetConfig::Disc { .. }) => mark[2],
-            _ => position.z,
+        let (sin, cos) = (0.5 * yaw).sin_cos();
+        physics.data.mocap_pos_mut()[address.mocap] = [x, y, 0.0];
+        physics.data.mocap_quat_mut()[address.mocap] = [cos, 0.0, 0.0, sin];
+        if let Some(joint) = address.joint {
+            physics.data.qpos_mut()[joint.position] = opening;
+            physics.data.qvel_mut()[joint.velocity] = 0.0;
+        }
+        physics.poses_fresh = false;
+        Ok(())
+    }
+
+    /// Moves the first mark, see [`World::place_mark`].
+    ///
+    /// Errors: as [`World::place_mark`].
+    pub fn place_target(&self, position: Vector3<f64>) -> Result<(), WorldError> {
+        self.place_mark(0, position)
+    }
+
+    /// Moves a mark; a flat one stays on the table whatever z says.
+    ///
+    /// Errors: [`WorldError::Invalid`] where there is none or a number is not finite.
+    pub fn place_mark(&self, mark: usize, position: Vector3<f64>) -> Result<(), WorldError> {
+        let marks = self.scene.marks.iter().zip(&self.scene.config().marks);
+        let Some((&id, config)) = marks.into_iter().nth(mark) else {
+            return Err(missing("mark", mark));
         };
-        *mark = [position.x, position.y, z];
+        if !position.iter().all(|value| value.is_finite()) {
+            return Err(WorldError::Invalid(format!(
+                "the place of mark {mark} is not finite"
+            )));
+        }
+        let mut physics = self.lock();
+        let place = &mut physics.data.mocap_pos_mut()[id];
+        let z = if config.shape.is_flat() {
+            place[2]
+        } else {
+            position.z
+        };
+        *place = [position.x, position.y, z];
         physics.poses_fresh = false;
         Ok(())
     }
@@ -141,6 +206,10 @@ impl World {
     pub(crate) fn servos_enabled(&self) -> Vec<bool> {
         self.lock().enabled.clone()
     }
+}
+
+fn missing(kind: &str, number: usize) -> WorldError {
+    WorldError::Invalid(format!("the scene has no {kind} number {number}"))
 }
 
 fn hinge_angle(kind: JointKind, position: f64) -> f64 {
