@@ -115,7 +115,8 @@ impl Archive {
                 Err(error) => return Err(wrong(format!("{}: {error}", name.display()))),
             }
         }
-        Self::find(&folder.path().to_owned(), wheel, Some(folder))
+        let root = folder.path().to_owned();
+        Self::find(&root, wheel, Some(folder))
     }
 }
 
