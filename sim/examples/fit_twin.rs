@@ -26,7 +26,7 @@ use rapport_sim::{
 const FPS: f64 = 50.0;
 const MIDDLE: [f64; 6] = [0.0, -0.6, 0.4, 0.5, 0.0, 0.5];
 
-/// An arm whose joints differ from the public model by up to a factor of 1.9, each in another way.
+/// An arm whose joints differ from the public model by up to a factor of 1.8, each in another way.
 fn truth(rng: &mut ChaCha8Rng) -> ArmConfig {
     let mut arm = ArmConfig::default();
     arm.servo.delay_s = 0.035;
