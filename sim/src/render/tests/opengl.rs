@@ -120,3 +120,20 @@ fn the_rasteriser_and_opengl_show_the_same_tasks() {
         compare_model(scene.model(), Quality::Smooth, 1.8);
     }
 }
+
+#[test]
+fn a_texture_that_opengl_cannot_take_is_an_error_there_and_no_harm_on_the_cpu() {
+    let xml = "<mujoco><asset><texture name='t' type='2d' builtin='checker' nchannel='1' rgb1='.9 0 0' rgb2='.1 0 0' width='8' height='8'/>\
+        <material name='m' texture='t'/></asset><worldbody><light pos='0 0 3'/><camera pos='0 0 2'/>\
+        <geom type='plane' size='1 1 .1' material='m'/></worldbody></mujoco>";
+    let Ok(model) = MjModel::from_xml_string(xml) else {
+        // This version of MuJoCo does not compile it in the first place.
+        return;
+    };
+    let model = Arc::new(model);
+    let mut world = MjData::new(Arc::clone(&model));
+    world.forward();
+    assert!(picture(&mut world, 16).1.pixels().any(|p| p.0 != [0, 0, 0]));
+    let error = GlRenderer::new(&model, Quality::Fast, 16, 16).unwrap_err();
+    assert!(error.to_string().contains("channels"), "{error}");
+}
