@@ -10,7 +10,7 @@ use rapport::sim::render::{Backend, Quality};
 use rapport::sim::{EnvConfig, EnvError};
 
 /// Random states of each task.
-const STATES: u64 = 6;
+const STATES: u64 = 4;
 
 fn world(task: &str, renderer: Backend, quality: Quality) -> Box<dyn Environment> {
     let config = EnvConfig {

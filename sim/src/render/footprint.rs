@@ -13,6 +13,9 @@ pub(super) struct Footprint {
 /// Up to so many rows the bounding rectangle is as good as the outline.
 const FEW: usize = 5;
 
+/// Or up to so many columns: two groups of lanes.
+const NARROW: usize = 2 * super::lanes::LANES;
+
 /// Safety margin in samples against rounding of the projected corners.
 const MARGIN: f32 = 0.02;
 
@@ -69,7 +72,8 @@ impl Footprint {
             return;
         }
         self.first_row = first;
-        if cut || end - first <= FEW {
+        let narrow = columns[1] - columns[0] <= NARROW;
+        if cut || narrow || end - first <= FEW {
             self.spans.resize(end - first, columns);
             return;
         }

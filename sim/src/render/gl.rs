@@ -77,6 +77,7 @@ impl GlRenderer {
         height: u32,
     ) -> Result<GlRenderer, RenderError> {
         check_size(width, height)?;
+        check_textures(model)?;
         let (to_thread, jobs) = bounded::<Job>(1);
         let (results, from_thread) = bounded(1);
         let (opened_sender, opened) = bounded(1);
@@ -140,6 +141,26 @@ impl GlRenderer {
         sender.send(job).map_err(|_| gone())?;
         let answer = self.from_thread.recv().map_err(|_| gone())?;
         Ok(self.job.insert(answer.map_err(RenderError::Gl)?))
+    }
+}
+
+/// What MuJoCo's renderer would end the process for.
+fn check_textures(model: &MjModel) -> Result<(), RenderError> {
+    const MOST: usize = 1000;
+    let (textures, materials) = (model.ntex() as usize, model.nmat() as usize);
+    if textures > MOST || materials > MOST - 2 {
+        return Err(RenderError::Gl(format!(
+            "the model has {textures} textures and {materials} materials, MuJoCo's renderer has room for {MOST} and {}",
+            MOST - 2
+        )));
+    }
+    let channels = model.tex_nchannel();
+    match channels.iter().position(|count| ![3, 4].contains(count)) {
+        Some(number) => Err(RenderError::Gl(format!(
+            "texture number {number} has {} colour channels, MuJoCo's renderer wants 3 or 4",
+            channels[number]
+        ))),
+        None => Ok(()),
     }
 }
 

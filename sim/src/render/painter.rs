@@ -81,14 +81,18 @@ pub(super) enum Mirrors {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Highlights {
     FromTheEye,
+    /// Except on planes and meshes.
     FromAfar,
 }
 
 impl Look<'_> {
-    fn viewer(&self) -> Viewer {
-        match self.style.highlights {
-            Highlights::FromTheEye => Viewer::At(self.view.eye),
-            Highlights::FromAfar => Viewer::Towards(self.view.forward.map(|x| -x)),
+    fn viewer(&self, shape: &Shape<'_>) -> Viewer {
+        match (self.style.highlights, shape) {
+            // On something wide and flat a highlight seen from afar would be everywhere.
+            (Highlights::FromTheEye, _) | (_, Shape::Plane(_) | Shape::Mesh(_)) => {
+                Viewer::At(self.view.eye)
+            }
+            (Highlights::FromAfar, _) => Viewer::Towards(self.view.forward.map(|x| -x)),
         }
     }
 }
@@ -320,7 +324,7 @@ impl Brush<'_> {
             lighting: Lighting::new(
                 look.lights,
                 look.maps,
-                look.viewer(),
+                look.viewer(shape),
                 &local,
                 self.local_lights,
             ),

@@ -243,7 +243,7 @@ fn facing([x, y, z]: F3) -> Facing {
 impl Cube {
     /// An image of a cube holds six squares one below the other, or one square for all six faces.
     fn of(image: &Level) -> Cube {
-        let side = image.width;
+        let side = image.width.min(image.height);
         let square = |face: usize| {
             let first = if image.height >= 6 * side {
                 face * side * side
@@ -253,7 +253,11 @@ impl Cube {
             Level {
                 width: side,
                 height: side,
-                texels: image.texels[first..first + side * side].to_vec(),
+                texels: image.texels[first..]
+                    .chunks(image.width)
+                    .take(side)
+                    .flat_map(|row| row[..side].to_vec())
+                    .collect(),
             }
         };
         let mut faces: Vec<Level> = (0..6).map(square).collect();

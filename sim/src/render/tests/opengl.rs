@@ -120,3 +120,23 @@ fn the_rasteriser_and_opengl_show_the_same_tasks() {
         compare_model(scene.model(), Quality::Smooth, 1.8);
     }
 }
+
+#[test]
+fn a_texture_that_opengl_cannot_take_is_an_error_there_and_no_harm_on_the_cpu() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let file = folder.path().join("grey.png");
+    image::GrayImage::from_pixel(8, 8, image::Luma([200]))
+        .save(&file)
+        .expect("there is room");
+    let xml = format!(
+        "<mujoco><asset><texture name='t' type='2d' nchannel='1' file='{}'/><material name='m' texture='t'/></asset>\
+         <worldbody><light pos='0 0 3'/><camera pos='0 0 2'/><geom type='plane' size='1 1 .1' material='m'/></worldbody></mujoco>",
+        file.display()
+    );
+    let model = Arc::new(MjModel::from_xml_string(&xml).expect("the test scene is valid"));
+    let mut world = MjData::new(Arc::clone(&model));
+    world.forward();
+    assert!(picture(&mut world, 16).1.pixels().any(|p| p.0 != [0, 0, 0]));
+    let error = GlRenderer::new(&model, Quality::Fast, 16, 16).unwrap_err();
+    assert!(error.to_string().contains("channels"), "{error}");
+}
