@@ -13,6 +13,7 @@ pub mod identify;
 pub mod log;
 pub mod magical;
 pub mod models;
+mod quiet;
 pub mod randomise;
 pub mod render;
 pub mod robosuite;

@@ -6,7 +6,7 @@ mod mjcf;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use mujoco_rs::prelude::*;
 use rapport_robot::so101;
@@ -17,6 +17,7 @@ pub use config::{
 };
 
 use crate::arm_mjcf;
+use crate::quiet::quiet_mujoco;
 
 /// Why there is no scene.
 #[derive(Debug, thiserror::Error)]
@@ -213,18 +214,4 @@ fn joint_address(model: &MjModel, name: &str) -> Result<JointAddress, SceneError
 fn mocap(model: &MjModel, name: &str) -> Result<usize, SceneError> {
     let id = find(model, MjtObjBase::mjOBJ_BODY, "body", name)?;
     Ok(model.body_mocapid()[id] as usize)
-}
-
-/// Keeps MuJoCo from writing a log file into the working directory; what it warns of is read from the data and becomes an
-/// error.
-pub(crate) fn quiet_mujoco() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let config = log_config()
-            .with_logto_console(false)
-            .with_logto_file(false);
-        // SAFETY: two flags are written once, before this crate compiles its first model; MuJoCo reads them only when it
-        // has something to say.
-        unsafe { set_log_config(config) };
-    });
 }

@@ -13,6 +13,7 @@ use super::check;
 use crate::assets::Package;
 use crate::env::{EnvConfig, EnvError};
 use crate::environment::{Actions, Description, EnvState, Environment, Maker, Outcome};
+use crate::quiet::quiet_mujoco;
 use crate::render::RenderError;
 use crate::scene::SceneError;
 use crate::simulation::Simulation;
@@ -306,6 +307,7 @@ pub(super) fn compile(
     text: impl FnOnce(String) -> String,
     change: impl FnOnce(&mut MjSpec) -> Result<(), MjEditError>,
 ) -> Result<MjModel, EnvError> {
+    quiet_mujoco();
     let path = package.file(file)?;
     let read = std::fs::read_to_string(&path).map_err(|error| refused(&path, &error))?;
     MjSpec::from_xml_string(&text(read))

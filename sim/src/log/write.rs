@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::{DESCRIPTION, FORMAT, Layout, LogError, Meaning, PARTS, VISIBLE};
-use crate::scene::quiet_mujoco;
+use crate::quiet::quiet_mujoco;
 
 /// What a folder of logged runs holds; it is `log.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::cache::Entry;
 use super::error::{ModelError, line_of};
 use super::source::{self, Sources, Text};
 use super::{limits, meshes, urdf};
-use crate::scene::quiet_mujoco;
+use crate::quiet::quiet_mujoco;
 
 /// What a model file is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -14,7 +14,7 @@ use mujoco_rs::prelude::*;
 use mujoco_rs::wrappers::mj_editing::MjSpec;
 
 use super::RobosuiteError;
-use crate::scene::quiet_mujoco;
+use crate::quiet::quiet_mujoco;
 
 /// Files that are not where the models say.
 const MOVED: [(&str, &str); 1] = [(
