@@ -19,7 +19,8 @@ use crate::environment::Outcome;
 /// shining body, and the camera of 3.5 m distance that looks 10 degrees down at (0, 0, 1) from in front. Not as published: the
 /// pictures on floor, sky and body. The authors' are other people's photographs; these are drawn to about their mean
 /// colours and contrast (dark slabs, a blue sky with clouds, brushed white). The authors' last step of an episode is a
-/// termination, here it is a truncation.
+/// termination, here it is a truncation. Unconfirmed: that reward and observation are version 4's number by number; no peer
+/// that runs here has that version, so unlike [`Humanoid`](super::Humanoid) they are not tested against one.
 ///
 /// Progress is the reward; success is a torso between 1 m and 2 m high. The paper's own judge of success is a person.
 #[derive(Clone, Copy, Debug)]

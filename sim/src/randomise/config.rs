@@ -40,7 +40,8 @@ impl From<Range> for [f64; 2] {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Randomisation {
-    /// Added to the start of every free object along x and along y, m, after the task has placed it.
+    /// Added to the start of every free object along x and along y, m, after the task has placed it; each object by its own
+    /// amount, so that more than a millimetre takes the balls of `so101-pour` out of their cup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object_m: Option<Range>,
     /// Added to the start of every free object about the vertical, rad.
