@@ -82,13 +82,17 @@ pub struct Solution {
 }
 
 impl Problem<'_> {
-    /// Minimises from `start`. `step` is told each new residual vector and may end it.
+    /// Minimises from `start`, or from the nearest point within the bounds. `step` is told each new residual vector and may
+    /// end it.
     pub fn minimise(
         &mut self,
         start: Vec<f64>,
         mut step: impl FnMut(&[f64]) -> ControlFlow<()>,
     ) -> Solution {
-        let mut x = start;
+        let (low, high) = self.bounds;
+        let mut x: Vec<f64> = (0..start.len())
+            .map(|i| start[i].clamp(low[i], high[i]))
+            .collect();
         let mut r = self.one(&x);
         let mut cost = self.cost(&x, &r);
         // Hardly any: where numbers are nearly exchangeable, damping by the diagonal hides the direction they share.
