@@ -48,10 +48,13 @@ impl Prior {
     }
 }
 
+/// Residuals `[vector][m]` of several vectors `[vector][n]`.
+pub type Residuals<'a> = dyn FnMut(&[Vec<f64>]) -> Vec<Vec<f64>> + 'a;
+
 /// A least-squares problem.
 pub struct Problem<'a> {
     /// Residuals in units of their standard deviation, of each of several vectors, `[vector][m]`.
-    pub residuals: &'a mut dyn FnMut(&[Vec<f64>]) -> Vec<Vec<f64>>,
+    pub residuals: &'a mut Residuals<'a>,
     /// What is known before.
     pub prior: &'a Prior,
     /// Smallest and largest value of each component, `[n]`.

@@ -135,10 +135,6 @@ fn a_fit_finds_the_arm_that_moved_and_says_what_it_cannot_find() {
     let arm = truth();
     let motions = motions(&arm, 4, 5.0);
     let fit = fit(&motions, &quick(), go).unwrap();
-    for estimate in &fit.estimates {
-        println!("{estimate:?}");
-    }
-    println!("{:?} {:?}", fit.warnings, fit.joints);
     assert_eq!((fit.motions, fit.held_out), (3, 1));
     let after = fit.held_out_after_rad.unwrap();
     assert!(after < 0.003, "{after}");
@@ -201,7 +197,7 @@ fn motions_that_cannot_be_used_are_refused_in_a_sentence() {
     );
 
     let still = Motion::new("episode 0", FPS, &fine, &fine, 1).unwrap();
-    let error = fit(&[still.clone()], &quick(), go).unwrap_err();
+    let error = fit(std::slice::from_ref(&still), &quick(), go).unwrap_err();
     assert!(error.to_string().contains("too short"), "{error}");
     let error = fit(&vec![still; 4], &quick(), go).unwrap_err();
     assert!(error.to_string().contains("no joint moves"), "{error}");

@@ -10,7 +10,7 @@ use crate::randomise::{self, Kind, Variation};
 
 impl World {
     /// Makes this world differ from its scene as `variation` says, in what the model is and in the delay of goals; a variation
-    /// before it is undone. Starts are shifted by [`World::shift_start`], after things have been placed.
+    /// before it is undone. Starts are shifted by `shift_start`, after things have been placed.
     pub fn vary(&self, variation: &Arc<Variation>) {
         self.vary_locked(&mut self.lock(), variation);
     }
