@@ -1,11 +1,11 @@
 //! Many environments side by side.
 
 use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
 
 use image::RgbImage;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::env::{EnvConfig, EnvError};
@@ -92,6 +92,13 @@ impl VecEnv {
                 })
             })
             .collect::<Result<Vec<_>, EnvError>>()?;
+        let description = lanes[0].env.description();
+        if description.observation_len() == 0 {
+            return Err(EnvError::Config(format!(
+                "{} has nothing to observe",
+                description.name
+            )));
+        }
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("env-{i}"))
@@ -149,17 +156,19 @@ impl VecEnv {
     pub fn reset(&mut self, seed: u64) -> Result<Batch, EnvError> {
         let mut batch = self.batch();
         let width = self.observation_len();
-        let lanes = &mut self.lanes;
-        self.pool.install(|| {
-            lanes
-                .par_iter_mut()
-                .zip(batch.observations.par_chunks_mut(width))
-                .enumerate()
-                .try_for_each(|(i, (lane, row))| {
-                    lane.seeds = ChaCha8Rng::seed_from_u64(seed);
-                    lane.seeds.set_stream(i as u64);
-                    lane.begin(row)
-                })
+        let share = self.share();
+        let work = self
+            .lanes
+            .chunks_mut(share)
+            .zip(batch.observations.chunks_mut(share * width))
+            .enumerate();
+        spread(&self.pool, work, |(chunk, (lanes, rows))| {
+            for (i, (lane, row)) in lanes.iter_mut().zip(rows.chunks_mut(width)).enumerate() {
+                lane.seeds = ChaCha8Rng::seed_from_u64(seed);
+                lane.seeds.set_stream((chunk * share + i) as u64);
+                lane.begin(row)?;
+            }
+            Ok(())
         })?;
         batch.next_observations.copy_from_slice(&batch.observations);
         Ok(batch)
@@ -183,37 +192,31 @@ impl VecEnv {
                 "the batch is of other environments".into(),
             ));
         }
-        let lanes = &mut self.lanes;
-        self.pool.install(|| {
-            lanes
-                .par_iter_mut()
-                .zip(actions.par_chunks(action_len))
-                .zip(batch.observations.par_chunks_mut(width))
-                .zip(batch.next_observations.par_chunks_mut(width))
-                .zip(batch.outcomes.par_iter_mut())
-                .zip(batch.diverged.par_iter_mut())
-                .try_for_each(|(((((lane, action), now), next), outcome), diverged)| {
-                    match lane.env.step(action) {
-                        Ok(step) => {
-                            (*outcome, *diverged) = (step, false);
-                            lane.env.observe(next);
-                            if step.terminated || step.truncated {
-                                lane.begin(now)
-                            } else {
-                                now.copy_from_slice(next);
-                                Ok(())
-                            }
-                        }
-                        Err(EnvError::World(WorldError::Diverged { .. })) => {
-                            (*outcome, *diverged) = (Outcome::default(), true);
-                            lane.begin(now)?;
-                            next.copy_from_slice(now);
-                            Ok(())
-                        }
-                        Err(error) => Err(error),
-                    }
-                })
-        })
+        let share = self.share();
+        let work = self
+            .lanes
+            .chunks_mut(share)
+            .zip(batch.observations.chunks_mut(share * width))
+            .zip(batch.next_observations.chunks_mut(share * width))
+            .zip(batch.outcomes.chunks_mut(share))
+            .zip(batch.diverged.chunks_mut(share))
+            .enumerate();
+        spread(
+            &self.pool,
+            work,
+            |(chunk, ((((lanes, now), next), outcomes), diverged))| {
+                for (i, lane) in lanes.iter_mut().enumerate() {
+                    let first = (chunk * share + i) * action_len;
+                    let row = i * width..(i + 1) * width;
+                    (outcomes[i], diverged[i]) = lane.step(
+                        &actions[first..first + action_len],
+                        &mut now[row.clone()],
+                        &mut next[row],
+                    )?;
+                }
+                Ok(())
+            },
+        )
     }
 
     /// What the cameras of this name see now, `(width, height)` pixels each, 8-bit RGB, written into `out`,
@@ -235,24 +238,72 @@ impl VecEnv {
                 out.len()
             )));
         }
-        let lanes = &mut self.lanes;
-        self.pool.install(|| {
-            lanes
-                .par_iter_mut()
-                .zip(out.par_chunks_mut(size))
-                .try_for_each(|(lane, row)| {
-                    if lane.picture.dimensions() != (width, height) {
-                        lane.picture = RgbImage::new(width, height);
-                    }
-                    lane.env.render(camera, &mut lane.picture)?;
-                    row.copy_from_slice(&lane.picture);
-                    Ok(())
-                })
+        let share = self.share();
+        let work = self
+            .lanes
+            .chunks_mut(share)
+            .zip(out.chunks_mut(share * size));
+        spread(&self.pool, work, |(lanes, rows)| {
+            for (lane, row) in lanes.iter_mut().zip(rows.chunks_mut(size)) {
+                if lane.picture.dimensions() != (width, height) {
+                    lane.picture = RgbImage::new(width, height);
+                }
+                lane.env.render(camera, &mut lane.picture)?;
+                row.copy_from_slice(&lane.picture);
+            }
+            Ok(())
         })
+    }
+
+    /// Environments of each thread. They are always the same ones, so that their state stays in that core's cache.
+    fn share(&self) -> usize {
+        self.lanes.len().div_ceil(self.pool.current_num_threads())
     }
 }
 
+/// Gives each thread its part of the work, the first to the first. There are not more parts than threads.
+fn spread<W: Send>(
+    pool: &ThreadPool,
+    work: impl Iterator<Item = W>,
+    each: impl Fn(W) -> Result<(), EnvError> + Sync,
+) -> Result<(), EnvError> {
+    let parts: Vec<Mutex<Option<W>>> = work.map(|part| Mutex::new(Some(part))).collect();
+    let done = pool.broadcast(|thread| {
+        let part = parts
+            .get(thread.index())
+            .and_then(|part| part.lock().unwrap_or_else(PoisonError::into_inner).take());
+        part.map_or(Ok(()), &each)
+    });
+    done.into_iter().collect()
+}
+
 impl Lane {
+    /// Takes an action; writes what comes next into `now` and what came of the action into `next`.
+    fn step(
+        &mut self,
+        action: &[f64],
+        now: &mut [f64],
+        next: &mut [f64],
+    ) -> Result<(Outcome, bool), EnvError> {
+        match self.env.step(action) {
+            Ok(outcome) => {
+                self.env.observe(next);
+                if outcome.terminated || outcome.truncated {
+                    self.begin(now)?;
+                } else {
+                    now.copy_from_slice(next);
+                }
+                Ok((outcome, false))
+            }
+            Err(EnvError::World(WorldError::Diverged { .. })) => {
+                self.begin(now)?;
+                next.copy_from_slice(now);
+                Ok((Outcome::default(), true))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn begin(&mut self, observation: &mut [f64]) -> Result<(), EnvError> {
         let seed = self.seeds.next_u64();
         self.env.reset(seed)?;
