@@ -1,7 +1,7 @@
 //! Many environments side by side.
 
 use std::num::NonZero;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use image::RgbImage;
 use rand::{Rng as _, SeedableRng as _};
@@ -45,14 +45,16 @@ struct Lane {
 /// one ends. The results do not depend on the number of threads, bit for bit.
 pub struct VecEnv {
     lanes: Vec<Lane>,
-    pool: ThreadPool,
+    /// All threads but the caller's; none where one is enough.
+    helpers: Option<ThreadPool>,
+    threads: usize,
 }
 
 impl std::fmt::Debug for VecEnv {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VecEnv")
             .field("len", &self.lanes.len())
-            .field("threads", &self.pool.current_num_threads())
+            .field("threads", &self.threads)
             .finish_non_exhaustive()
     }
 }
@@ -99,12 +101,24 @@ impl VecEnv {
                 description.name
             )));
         }
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("env-{i}"))
-            .build()
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+            threads => threads,
+        };
+        let helpers = (threads > 1)
+            .then(|| {
+                ThreadPoolBuilder::new()
+                    .num_threads(threads - 1)
+                    .thread_name(|i| format!("env-{}", i + 1))
+                    .build()
+            })
+            .transpose()
             .map_err(|error| EnvError::Config(error.to_string()))?;
-        Ok(Self { lanes, pool })
+        Ok(Self {
+            lanes,
+            helpers,
+            threads,
+        })
     }
 
     /// Number of environments, at least 1.
@@ -162,7 +176,7 @@ impl VecEnv {
             .chunks_mut(share)
             .zip(batch.observations.chunks_mut(share * width))
             .enumerate();
-        spread(&self.pool, work, |(chunk, (lanes, rows))| {
+        spread(self.helpers.as_ref(), work, |(chunk, (lanes, rows))| {
             for (i, (lane, row)) in lanes.iter_mut().zip(rows.chunks_mut(width)).enumerate() {
                 lane.seeds = ChaCha8Rng::seed_from_u64(seed);
                 lane.seeds.set_stream((chunk * share + i) as u64);
@@ -202,7 +216,7 @@ impl VecEnv {
             .zip(batch.diverged.chunks_mut(share))
             .enumerate();
         spread(
-            &self.pool,
+            self.helpers.as_ref(),
             work,
             |(chunk, ((((lanes, now), next), outcomes), diverged))| {
                 for (i, lane) in lanes.iter_mut().enumerate() {
@@ -243,7 +257,7 @@ impl VecEnv {
             .lanes
             .chunks_mut(share)
             .zip(out.chunks_mut(share * size));
-        spread(&self.pool, work, |(lanes, rows)| {
+        spread(self.helpers.as_ref(), work, |(lanes, rows)| {
             for (lane, row) in lanes.iter_mut().zip(rows.chunks_mut(size)) {
                 if lane.picture.dimensions() != (width, height) {
                     lane.picture = RgbImage::new(width, height);
@@ -257,24 +271,42 @@ impl VecEnv {
 
     /// Environments of each thread. They are always the same ones, so that their state stays in that core's cache.
     fn share(&self) -> usize {
-        self.lanes.len().div_ceil(self.pool.current_num_threads())
+        self.lanes.len().div_ceil(self.threads)
     }
 }
 
-/// Gives each thread its part of the work, the first to the first. There are not more parts than threads.
+/// Gives each thread its part of the work, the caller's the first: it does not wait while it could work. There are not more
+/// parts than threads.
 fn spread<W: Send>(
-    pool: &ThreadPool,
-    work: impl Iterator<Item = W>,
+    helpers: Option<&ThreadPool>,
+    mut work: impl Iterator<Item = W>,
     each: impl Fn(W) -> Result<(), EnvError> + Sync,
 ) -> Result<(), EnvError> {
-    let parts: Vec<Mutex<Option<W>>> = work.map(|part| Mutex::new(Some(part))).collect();
-    let done = pool.broadcast(|thread| {
-        let part = parts
-            .get(thread.index())
-            .and_then(|part| part.lock().unwrap_or_else(PoisonError::into_inner).take());
-        part.map_or(Ok(()), &each)
-    });
-    done.into_iter().collect()
+    let first = work.next();
+    let rest: Vec<Mutex<Option<W>>> = work.map(|part| Mutex::new(Some(part))).collect();
+    let failed = Mutex::new(None);
+    let run = |part: W| {
+        if let Err(error) = each(part) {
+            lock(&failed).get_or_insert(error);
+        }
+    };
+    match helpers {
+        Some(helpers) => helpers.in_place_scope(|scope| {
+            scope.spawn_broadcast(|_, thread| {
+                if let Some(part) = rest.get(thread.index()).and_then(|part| lock(part).take()) {
+                    run(part);
+                }
+            });
+            first.into_iter().for_each(run);
+        }),
+        None => first.into_iter().for_each(run),
+    }
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.map_or(Ok(()), Err)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Lane {

@@ -242,7 +242,8 @@ proptest! {
 
     #[test]
     fn marginals_are_uniform((x, y) in clips(), epsilon in 0.05f64..2.0) {
-        let config = TransportConfig { tolerance: 1e-10, max_iterations: 20_000, ..TransportConfig::tight(epsilon) };
+        // Sinkhorn's rate gets arbitrarily near 1 where two assignments cost nearly the same and epsilon is small.
+        let config = TransportConfig { tolerance: 1e-10, max_iterations: 2_000_000, ..TransportConfig::tight(epsilon) };
         let plan = config.solve(&x, &y).unwrap();
         prop_assert!(plan.marginal_error() <= 1e-10);
         for t in 0..plan.rows() {
