@@ -47,33 +47,15 @@ const REPEATS: u32 = 3;
 pub struct Guard {
     arm: Box<dyn Arm>,
     config: GuardConfig,
-    limiter: Limiter,
-    supervisor: Supervisor,
-    state: GuardState,
-    reason: Option<Reason>,
-    report: GuardReport,
-    /// Nothing is written to the arm's goals while this is false.
-    writer_open: bool,
-    /// Torque has been on since the switches were last read back as off.
-    torque_suspected: bool,
-    target: Option<Vec<f64>>,
-    goal_at: Duration,
-    sent_at: Option<Duration>,
-    soft_start_at: Duration,
-    torque_checked_at: Duration,
-    measured: Option<(Duration, ArmState)>,
-    bad_goals: u32,
-    bad_reads: u32,
-    bad_writes: u32,
-    repeats: u32,
+    memory: GuardMemory,
 }
 
 impl std::fmt::Debug for Guard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Guard")
             .field("arm", &self.arm.spec().name)
-            .field("state", &self.state)
-            .field("reason", &self.reason)
+            .field("state", &self.memory.state)
+            .field("reason", &self.memory.reason)
             .finish_non_exhaustive()
     }
 }
@@ -124,24 +106,8 @@ impl Guard {
             .map(|(chain, workspace)| ToolLimit { chain, workspace });
         Ok(Self {
             arm,
-            limiter: Limiter::new(joints, tool),
-            supervisor: Supervisor::new(config.supervision),
+            memory: GuardMemory::new(Limiter::new(joints, tool), Supervisor::new(config.supervision)),
             config,
-            state: GuardState::Limp,
-            reason: None,
-            report: GuardReport::default(),
-            writer_open: false,
-            torque_suspected: false,
-            target: None,
-            goal_at: Duration::ZERO,
-            sent_at: None,
-            soft_start_at: Duration::ZERO,
-            torque_checked_at: Duration::ZERO,
-            measured: None,
-            bad_goals: 0,
-            bad_reads: 0,
-            bad_writes: 0,
-            repeats: 0,
         })
     }
 
@@ -152,7 +118,7 @@ impl Guard {
 
     /// The limits in force, one per joint.
     pub fn limits(&self) -> &[JointLimit] {
-        self.limiter.joints()
+        self.memory.limiter.joints()
     }
 
     /// The configuration.
@@ -162,38 +128,38 @@ impl Guard {
 
     /// What the guard lets happen now.
     pub fn state(&self) -> GuardState {
-        self.state
+        self.memory.state
     }
 
     /// Why it holds or has latched a fault.
     pub fn reason(&self) -> Option<&Reason> {
-        self.reason.as_ref()
+        self.memory.reason.as_ref()
     }
 
     /// Counters since the guard was made.
     pub fn report(&self) -> GuardReport {
-        self.report
+        self.memory.report
     }
 
     /// When the newest plausible measurement came, on the clock that [`Guard::measure`] is called with. A failed measurement
     /// does not move it.
     pub fn measured_at(&self) -> Option<Duration> {
-        self.measured.as_ref().map(|(at, _)| *at)
+        self.memory.measured.as_ref().map(|(at, _)| *at)
     }
 
     /// The newest plausible measurement. It is never stamped again.
     pub fn measured(&self) -> Option<&ArmState> {
-        self.measured.as_ref().map(|(_, state)| state)
+        self.memory.measured.as_ref().map(|(_, state)| state)
     }
 
     /// The last command, rad (gripper: fraction), `[dof]`; where the arm was armed if nothing was sent since.
     pub fn command(&self) -> &[f64] {
-        self.limiter.command()
+        self.memory.limiter.command()
     }
 
     /// Whether the last command is also where the arm comes to rest.
     pub fn resting(&self) -> bool {
-        self.limiter.resting()
+        self.memory.limiter.resting()
     }
 
     /// Limp to armed: three coherent measurements inside the limits, the goal set to the measured position, torque on and
@@ -201,15 +167,15 @@ impl Guard {
     ///
     /// Errors: [`GuardError::State`] unless limp; [`GuardError::Refused`] with torque off; [`GuardError::Arm`].
     pub fn enable(&mut self, now: Duration) -> Result<(), GuardError> {
-        if self.state != GuardState::Limp {
+        if self.memory.state != GuardState::Limp {
             return Err(GuardError::State {
                 action: "enable the arm",
-                state: self.state,
+                state: self.memory.state,
             });
         }
         let measured = self.verify(now)?;
         self.happen(GuardEvent::Verified);
-        self.torque_suspected = true;
+        self.memory.torque_suspected = true;
         let energised = match self.arm.enable() {
             Ok(()) => self.torque_off_joints(),
             Err(error) => Err(error),
@@ -233,10 +199,10 @@ impl Guard {
     /// Errors: [`GuardError::State`] while limp, stopping or faulty; [`GuardError::Refused`], [`GuardError::Arm`] where the
     /// arm cannot be measured or is not where it may be; then nothing has changed.
     pub fn rearm(&mut self, now: Duration) -> Result<(), GuardError> {
-        if transition(self.state, GuardEvent::Rearmed).is_none() {
+        if transition(self.memory.state, GuardEvent::Rearmed).is_none() {
             return Err(GuardError::State {
                 action: "arm again",
-                state: self.state,
+                state: self.memory.state,
             });
         }
         let measured = self.verify(now)?;
@@ -253,34 +219,34 @@ impl Guard {
     }
 
     fn happen(&mut self, event: GuardEvent) -> bool {
-        let Some(next) = transition(self.state, event) else {
+        let Some(next) = transition(self.memory.state, event) else {
             return false;
         };
-        if next != self.state {
+        if next != self.memory.state {
             match next {
-                GuardState::Hold => self.report.holds += 1,
-                GuardState::Fault => self.report.faults += 1,
-                GuardState::Limp | GuardState::Armed => self.reason = None,
+                GuardState::Hold => self.memory.report.holds += 1,
+                GuardState::Fault => self.memory.report.faults += 1,
+                GuardState::Limp | GuardState::Armed => self.memory.reason = None,
                 _ => {}
             }
         }
-        self.state = next;
+        self.memory.state = next;
         true
     }
 
     fn hold_because(&mut self, reason: Reason) {
-        let before = self.state;
+        let before = self.memory.state;
         if self.happen(GuardEvent::HoldRequested) && before != GuardState::Hold {
-            self.reason = Some(reason);
-            self.target = None;
+            self.memory.reason = Some(reason);
+            self.memory.target = None;
         }
     }
 
     fn fault_because(&mut self, reason: Reason) {
-        let before = self.state;
+        let before = self.memory.state;
         if self.happen(GuardEvent::Fault) && before != GuardState::Fault {
-            self.reason = Some(reason);
-            self.target = None;
+            self.memory.reason = Some(reason);
+            self.memory.target = None;
         }
     }
 
@@ -315,7 +281,7 @@ impl Guard {
         for ((q, limit), joint) in state
             .positions
             .iter()
-            .zip(self.limiter.joints())
+            .zip(self.memory.limiter.joints())
             .zip(&spec.joints)
         {
             if *q < limit.min - tolerance || *q > limit.max + tolerance {
@@ -325,26 +291,26 @@ impl Guard {
                 ));
             }
         }
-        self.supervisor.restart();
-        match self.supervisor.look(now, spec, &state, &state.positions) {
+        self.memory.supervisor.restart();
+        match self.memory.supervisor.look(now, spec, &state, &state.positions) {
             Verdict::Hold(reason) | Verdict::TorqueOff(reason) => refused(reason.to_string()),
             Verdict::Fine | Verdict::Warm => Ok(state),
         }
     }
 
     fn begin(&mut self, now: Duration, measured: ArmState) {
-        self.limiter.restart(&measured.positions);
-        self.measured = Some((now, measured));
-        self.target = None;
-        self.goal_at = now;
-        self.sent_at = None;
-        self.torque_checked_at = now;
+        self.memory.limiter.restart(&measured.positions);
+        self.memory.measured = Some((now, measured));
+        self.memory.target = None;
+        self.memory.goal_at = now;
+        self.memory.sent_at = None;
+        self.memory.torque_checked_at = now;
         (
-            self.bad_goals,
-            self.bad_reads,
-            self.bad_writes,
-            self.repeats,
+            self.memory.bad_goals,
+            self.memory.bad_reads,
+            self.memory.bad_writes,
+            self.memory.repeats,
         ) = (0, 0, 0, 0);
-        self.writer_open = true;
+        self.memory.writer_open = true;
     }
 }

@@ -6,6 +6,7 @@ pub mod arm_mjcf;
 pub mod assets;
 pub mod camera;
 pub mod clock;
+mod crew;
 pub mod env;
 pub mod environment;
 pub mod gym;

@@ -2,12 +2,13 @@
 
 use std::num::NonZero;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use image::RgbImage;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::crew::Crew;
 use crate::env::{EnvConfig, EnvError};
 use crate::environment::{self, Description, Environment, Outcome};
 use crate::world::WorldError;
@@ -45,16 +46,16 @@ struct Lane {
 /// one ends. The results do not depend on the number of threads, bit for bit.
 pub struct VecEnv {
     lanes: Vec<Lane>,
-    /// All threads but the caller's; none where one is enough.
-    helpers: Option<ThreadPool>,
-    threads: usize,
+    crew: Crew,
+    stepping: Effort,
+    drawing: Effort,
 }
 
 impl std::fmt::Debug for VecEnv {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VecEnv")
             .field("len", &self.lanes.len())
-            .field("threads", &self.threads)
+            .field("threads", &self.crew.len())
             .finish_non_exhaustive()
     }
 }
@@ -101,23 +102,15 @@ impl VecEnv {
                 description.name
             )));
         }
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, NonZero::get),
-            threads => threads,
+        let threads = match NonZero::new(threads) {
+            Some(threads) => threads,
+            None => std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
         };
-        let helpers = (threads > 1)
-            .then(|| {
-                ThreadPoolBuilder::new()
-                    .num_threads(threads - 1)
-                    .thread_name(|i| format!("env-{}", i + 1))
-                    .build()
-            })
-            .transpose()
-            .map_err(|error| EnvError::Config(error.to_string()))?;
         Ok(Self {
             lanes,
-            helpers,
-            threads,
+            crew: Crew::new(threads).map_err(|error| EnvError::Config(error.to_string()))?,
+            stepping: Effort::default(),
+            drawing: Effort::default(),
         })
     }
 
@@ -170,19 +163,17 @@ impl VecEnv {
     pub fn reset(&mut self, seed: u64) -> Result<Batch, EnvError> {
         let mut batch = self.batch();
         let width = self.observation_len();
-        let share = self.share();
         let work = self
             .lanes
-            .chunks_mut(share)
-            .zip(batch.observations.chunks_mut(share * width))
+            .iter_mut()
+            .zip(batch.observations.chunks_mut(width))
             .enumerate();
-        spread(self.helpers.as_ref(), work, |(chunk, (lanes, rows))| {
-            for (i, (lane, row)) in lanes.iter_mut().zip(rows.chunks_mut(width)).enumerate() {
-                lane.seeds = ChaCha8Rng::seed_from_u64(seed);
-                lane.seeds.set_stream((chunk * share + i) as u64);
-                lane.begin(row)?;
-            }
-            Ok(())
+        // A reset may compile a model: never too little work to share.
+        let effort = &mut Effort::default();
+        effort.spread(&mut self.crew, work, |(i, (lane, row))| {
+            lane.seeds = ChaCha8Rng::seed_from_u64(seed);
+            lane.seeds.set_stream(i as u64);
+            lane.begin(row)
         })?;
         batch.next_observations.copy_from_slice(&batch.observations);
         Ok(batch)
@@ -206,28 +197,19 @@ impl VecEnv {
                 "the batch is of other environments".into(),
             ));
         }
-        let share = self.share();
         let work = self
             .lanes
-            .chunks_mut(share)
-            .zip(batch.observations.chunks_mut(share * width))
-            .zip(batch.next_observations.chunks_mut(share * width))
-            .zip(batch.outcomes.chunks_mut(share))
-            .zip(batch.diverged.chunks_mut(share))
-            .enumerate();
-        spread(
-            self.helpers.as_ref(),
+            .iter_mut()
+            .zip(actions.chunks(action_len.max(1)))
+            .zip(batch.observations.chunks_mut(width))
+            .zip(batch.next_observations.chunks_mut(width))
+            .zip(batch.outcomes.iter_mut())
+            .zip(batch.diverged.iter_mut());
+        self.stepping.spread(
+            &mut self.crew,
             work,
-            |(chunk, ((((lanes, now), next), outcomes), diverged))| {
-                for (i, lane) in lanes.iter_mut().enumerate() {
-                    let first = (chunk * share + i) * action_len;
-                    let row = i * width..(i + 1) * width;
-                    (outcomes[i], diverged[i]) = lane.step(
-                        &actions[first..first + action_len],
-                        &mut now[row.clone()],
-                        &mut next[row],
-                    )?;
-                }
+            |(((((lane, action), now), next), outcome), diverged)| {
+                (*outcome, *diverged) = lane.step(action, now, next)?;
                 Ok(())
             },
         )
@@ -252,57 +234,79 @@ impl VecEnv {
                 out.len()
             )));
         }
-        let share = self.share();
-        let work = self
-            .lanes
-            .chunks_mut(share)
-            .zip(out.chunks_mut(share * size));
-        spread(self.helpers.as_ref(), work, |(lanes, rows)| {
-            for (lane, row) in lanes.iter_mut().zip(rows.chunks_mut(size)) {
-                if lane.picture.dimensions() != (width, height) {
-                    lane.picture = RgbImage::new(width, height);
-                }
-                lane.env.render(camera, &mut lane.picture)?;
-                row.copy_from_slice(&lane.picture);
+        let work = self.lanes.iter_mut().zip(out.chunks_mut(size));
+        self.drawing.spread(&mut self.crew, work, |(lane, row)| {
+            if lane.picture.dimensions() != (width, height) {
+                lane.picture = RgbImage::new(width, height);
             }
+            lane.env.render(camera, &mut lane.picture)?;
+            row.copy_from_slice(&lane.picture);
             Ok(())
         })
     }
-
-    /// Environments of each thread. They are always the same ones, so that their state stays in that core's cache.
-    fn share(&self) -> usize {
-        self.lanes.len().div_ceil(self.threads)
-    }
 }
 
-/// Gives each thread its part of the work, the caller's the first: it does not wait while it could work. There are not more
-/// parts than threads.
-fn spread<W: Send>(
-    helpers: Option<&ThreadPool>,
-    mut work: impl Iterator<Item = W>,
-    each: impl Fn(W) -> Result<(), EnvError> + Sync,
-) -> Result<(), EnvError> {
-    let first = work.next();
-    let rest: Vec<Mutex<Option<W>>> = work.map(|part| Mutex::new(Some(part))).collect();
-    let failed = Mutex::new(None);
-    let run = |part: W| {
-        if let Err(error) = each(part) {
-            lock(&failed).get_or_insert(error);
+/// How long one kind of work takes, by which it is shared out or not.
+#[derive(Debug, Default)]
+struct Effort {
+    /// One environment's, lately; none before the first time.
+    each: Option<Duration>,
+}
+
+impl Effort {
+    /// Work that is done sooner is not worth the telling: handing it over and hearing of its end takes about so long.
+    const LEAST: Duration = Duration::from_micros(10);
+
+    /// Does the work of all environments. Each thread begins with its own, always the same ones, so that their state stays in
+    /// that core's cache, and then takes what others have left, from their end. Very little work is done by the caller alone.
+    fn spread<W: Send>(
+        &mut self,
+        crew: &mut Crew,
+        work: impl ExactSizeIterator<Item = W>,
+        each: impl Fn(W) -> Result<(), EnvError> + Sync,
+    ) -> Result<(), EnvError> {
+        let (count, threads) = (work.len(), crew.len());
+        let alone = self
+            .each
+            .is_some_and(|each| each * (count as u32) < Self::LEAST);
+        if alone || threads == 1 {
+            let began = Instant::now();
+            let done = work.map(each).collect();
+            self.note(began.elapsed(), count);
+            return done;
         }
-    };
-    match helpers {
-        Some(helpers) => helpers.in_place_scope(|scope| {
-            scope.spawn_broadcast(|_, thread| {
-                if let Some(part) = rest.get(thread.index()).and_then(|part| lock(part).take()) {
-                    run(part);
+        let lanes: Vec<Mutex<Option<W>>> = work.map(|lane| Mutex::new(Some(lane))).collect();
+        let (failed, own) = (Mutex::new(None), Mutex::new((Duration::ZERO, 0)));
+        let share = count.div_ceil(threads);
+        crew.run(&|thread| {
+            let (began, mut done) = (Instant::now(), 0);
+            let first = thread * share;
+            let others = (0..count).rev().filter(|i| i / share != thread);
+            for i in (first..count.min(first + share)).chain(others) {
+                let Some(lane) = lock(&lanes[i]).take() else {
+                    continue;
+                };
+                done += 1;
+                if let Err(error) = each(lane) {
+                    lock(&failed).get_or_insert(error);
                 }
-            });
-            first.into_iter().for_each(run);
-        }),
-        None => first.into_iter().for_each(run),
+            }
+            if thread == 0 {
+                *lock(&own) = (began.elapsed(), done);
+            }
+        });
+        let (time, done) = *lock(&own);
+        self.note(time, done);
+        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.map_or(Ok(()), Err)
     }
-    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failed.map_or(Ok(()), Err)
+
+    fn note(&mut self, time: Duration, count: usize) {
+        if count > 0 {
+            let each = time / count as u32;
+            self.each = Some(self.each.map_or(each, |lately| (7 * lately + each) / 8));
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

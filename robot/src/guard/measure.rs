@@ -17,17 +17,17 @@ impl Guard {
         let trouble = match self.arm.read() {
             Ok(state) => match self.implausible(now, &state) {
                 None => {
-                    self.bad_reads = 0;
-                    self.measured = Some((now, state));
+                    self.memory.bad_reads = 0;
+                    self.memory.measured = Some((now, state));
                     self.supervise(now);
                     self.check_torque(now);
                     return self.measured();
                 }
                 Some(joint) => {
-                    self.report.implausible_reads += 1;
-                    self.bad_reads += 1;
+                    self.memory.report.implausible_reads += 1;
+                    self.memory.bad_reads += 1;
                     let reason = Reason::Implausible { joint };
-                    if self.bad_reads >= IN_A_ROW {
+                    if self.memory.bad_reads >= IN_A_ROW {
                         self.fault_because(reason);
                         return None;
                     }
@@ -35,9 +35,9 @@ impl Guard {
                 }
             },
             Err(error) => {
-                self.report.missed_reads += 1;
+                self.memory.report.missed_reads += 1;
                 if let ArmError::Gone(_) = error {
-                    self.writer_open = false;
+                    self.memory.writer_open = false;
                     self.fault_because(Reason::Blind {
                         ms: 0,
                         cause: error.to_string(),
@@ -47,7 +47,7 @@ impl Guard {
                 error.to_string()
             }
         };
-        let age = match &self.measured {
+        let age = match &self.memory.measured {
             Some((at, _)) => now.saturating_sub(*at),
             None => Duration::ZERO,
         };
@@ -70,7 +70,7 @@ impl Guard {
         if state.positions.len() != spec.dof() || !finite {
             return Some("state".into());
         }
-        let (at, last) = self.measured.as_ref()?;
+        let (at, last) = self.memory.measured.as_ref()?;
         let seconds = now.saturating_sub(*at).as_secs_f64();
         let mut moves = state
             .positions
@@ -83,26 +83,26 @@ impl Guard {
     }
 
     fn supervise(&mut self, now: Duration) {
-        let Some((_, measured)) = &self.measured else {
+        let Some((_, measured)) = &self.memory.measured else {
             return;
         };
-        let command = if self.writer_open {
-            self.limiter.command()
+        let command = if self.memory.writer_open {
+            self.memory.limiter.command()
         } else {
             &measured.positions
         };
         match self
-            .supervisor
+            .memory.supervisor
             .look(now, self.arm.spec(), measured, command)
         {
             Verdict::Fine => {}
-            Verdict::Warm => self.report.warm += 1,
+            Verdict::Warm => self.memory.report.warm += 1,
             Verdict::Hold(reason) => self.hold_because(reason),
             Verdict::TorqueOff(reason) => {
                 self.fault_because(reason);
-                if self.torque_suspected && self.stop().is_err() {
+                if self.memory.torque_suspected && self.stop().is_err() {
                     // The fault is latched already, and stop() is tried again with every measurement.
-                    self.writer_open = false;
+                    self.memory.writer_open = false;
                 }
             }
         }
@@ -110,18 +110,18 @@ impl Guard {
 
     /// A joint without torque while the arm is energised is a fault; no goal may go out then, since it would re-energise it.
     fn check_torque(&mut self, now: Duration) {
-        let due = now.saturating_sub(self.torque_checked_at).as_secs_f64();
-        if !self.writer_open || due < self.config.watchdog.torque_check_s {
+        let due = now.saturating_sub(self.memory.torque_checked_at).as_secs_f64();
+        if !self.memory.writer_open || due < self.config.watchdog.torque_check_s {
             return;
         }
-        self.torque_checked_at = now;
+        self.memory.torque_checked_at = now;
         match self.torque_off_joints() {
             Ok(joints) if joints.is_empty() => {}
             Ok(joints) => {
-                self.writer_open = false;
+                self.memory.writer_open = false;
                 self.fault_because(Reason::TorqueLost { joints });
             }
-            Err(_) => self.report.missed_reads += 1,
+            Err(_) => self.memory.report.missed_reads += 1,
         }
     }
 

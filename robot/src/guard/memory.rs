@@ -1,4 +1,4 @@
-//! Putting a guard back to an earlier moment together with its simulated world.
+//! [`GuardMemory`]: all that changes in a guard, and putting it back to an earlier moment together with its simulated world.
 
 use std::time::Duration;
 
@@ -10,47 +10,56 @@ use crate::arm::ArmState;
 /// All that a guard remembers from one tick to the next.
 #[derive(Clone, Debug)]
 pub struct GuardMemory {
-    limiter: Limiter,
-    supervisor: Supervisor,
-    state: GuardState,
-    reason: Option<Reason>,
-    report: GuardReport,
-    writer_open: bool,
-    torque_suspected: bool,
-    target: Option<Vec<f64>>,
-    goal_at: Duration,
-    sent_at: Option<Duration>,
-    soft_start_at: Duration,
-    torque_checked_at: Duration,
-    measured: Option<(Duration, ArmState)>,
-    bad_goals: u32,
-    bad_reads: u32,
-    bad_writes: u32,
-    repeats: u32,
+    pub(super) limiter: Limiter,
+    pub(super) supervisor: Supervisor,
+    pub(super) state: GuardState,
+    pub(super) reason: Option<Reason>,
+    pub(super) report: GuardReport,
+    /// Nothing is written to the arm's goals while this is false.
+    pub(super) writer_open: bool,
+    /// Torque has been on since the switches were last read back as off.
+    pub(super) torque_suspected: bool,
+    pub(super) target: Option<Vec<f64>>,
+    pub(super) goal_at: Duration,
+    pub(super) sent_at: Option<Duration>,
+    pub(super) soft_start_at: Duration,
+    pub(super) torque_checked_at: Duration,
+    pub(super) measured: Option<(Duration, ArmState)>,
+    pub(super) bad_goals: u32,
+    pub(super) bad_reads: u32,
+    pub(super) bad_writes: u32,
+    pub(super) repeats: u32,
+}
+
+impl GuardMemory {
+    /// Of a guard that has done nothing yet.
+    pub(super) fn new(limiter: Limiter, supervisor: Supervisor) -> Self {
+        Self {
+            limiter,
+            supervisor,
+            state: GuardState::Limp,
+            reason: None,
+            report: GuardReport::default(),
+            writer_open: false,
+            torque_suspected: false,
+            target: None,
+            goal_at: Duration::ZERO,
+            sent_at: None,
+            soft_start_at: Duration::ZERO,
+            torque_checked_at: Duration::ZERO,
+            measured: None,
+            bad_goals: 0,
+            bad_reads: 0,
+            bad_writes: 0,
+            repeats: 0,
+        }
+    }
 }
 
 impl Guard {
     /// What this guard remembers now.
     pub fn memory(&self) -> GuardMemory {
-        GuardMemory {
-            limiter: self.limiter.clone(),
-            supervisor: self.supervisor.clone(),
-            state: self.state,
-            reason: self.reason.clone(),
-            report: self.report,
-            writer_open: self.writer_open,
-            torque_suspected: self.torque_suspected,
-            target: self.target.clone(),
-            goal_at: self.goal_at,
-            sent_at: self.sent_at,
-            soft_start_at: self.soft_start_at,
-            torque_checked_at: self.torque_checked_at,
-            measured: self.measured.clone(),
-            bad_goals: self.bad_goals,
-            bad_reads: self.bad_reads,
-            bad_writes: self.bad_writes,
-            repeats: self.repeats,
-        }
+        self.memory.clone()
     }
 
     /// Goes back to what it remembered, after the arm's world has been put back to the same moment and with it the clock.
@@ -64,24 +73,7 @@ impl Guard {
                 self.arm.spec().name
             )));
         }
-        let memory = memory.clone();
-        self.limiter = memory.limiter;
-        self.supervisor = memory.supervisor;
-        self.state = memory.state;
-        self.reason = memory.reason;
-        self.report = memory.report;
-        self.writer_open = memory.writer_open;
-        self.torque_suspected = memory.torque_suspected;
-        self.target = memory.target;
-        self.goal_at = memory.goal_at;
-        self.sent_at = memory.sent_at;
-        self.soft_start_at = memory.soft_start_at;
-        self.torque_checked_at = memory.torque_checked_at;
-        self.measured = memory.measured;
-        self.bad_goals = memory.bad_goals;
-        self.bad_reads = memory.bad_reads;
-        self.bad_writes = memory.bad_writes;
-        self.repeats = memory.repeats;
+        self.memory = memory.clone();
         Ok(())
     }
 }

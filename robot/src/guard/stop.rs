@@ -28,10 +28,10 @@ impl Guard {
     ///
     /// Errors: [`GuardError::State`] where there is no fault; [`GuardError::TorqueRemains`] with the fault latched again.
     pub fn acknowledge(&mut self) -> Result<(), GuardError> {
-        if self.state != GuardState::Fault {
+        if self.memory.state != GuardState::Fault {
             return Err(GuardError::State {
                 action: "acknowledge a fault",
-                state: self.state,
+                state: self.memory.state,
             });
         }
         self.happen(GuardEvent::Acknowledged);
@@ -46,7 +46,7 @@ impl Guard {
         };
         self.happen(event);
         if let Err(GuardError::TorqueRemains { joints, .. }) = &result {
-            self.reason = Some(Reason::TorqueRemains {
+            self.memory.reason = Some(Reason::TorqueRemains {
                 joints: joints.clone(),
             });
         }
@@ -54,9 +54,9 @@ impl Guard {
     }
 
     fn stop_order(&mut self) -> Result<(), GuardError> {
-        self.report.stops += 1;
-        self.writer_open = false;
-        self.target = None;
+        self.memory.report.stops += 1;
+        self.memory.writer_open = false;
+        self.memory.target = None;
         let names = |spec: &ArmSpec| spec.joints.iter().map(|j| j.name.clone()).collect();
         let mut remaining: Vec<String> = names(self.arm.spec());
         let mut cause = String::from("it was never read back");
@@ -72,7 +72,7 @@ impl Guard {
                         .map(|(j, _)| j.name.clone())
                         .collect();
                     if remaining.is_empty() {
-                        self.torque_suspected = false;
+                        self.memory.torque_suspected = false;
                         return Ok(());
                     }
                 }
@@ -89,9 +89,9 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.torque_suspected && self.stop_order().is_err() {
+        if self.memory.torque_suspected && self.stop_order().is_err() {
             // Nobody is left to be told; stop_order has tried as often as it may.
-            self.state = GuardState::Fault;
+            self.memory.state = GuardState::Fault;
         }
     }
 }
