@@ -2,10 +2,25 @@
 //!
 //! Terms are left in the model's own units. Standard deviations are carried through to first order.
 
+mod attenuation;
+mod log_sigmoid;
+mod potential;
+mod running_norm;
+mod scale;
+mod squash;
+mod uncertainty;
+
 use serde::{Deserialize, Serialize};
 
+pub use attenuation::{Anchor, SegmentSampling, TimeAttenuation};
+pub use log_sigmoid::LogSigmoid;
+pub use potential::PotentialDifference;
+pub use running_norm::{Normalise, RunningNorm};
+pub use scale::Scale;
+pub use squash::Squash;
+pub use uncertainty::UncertaintyDiscount;
+
 use crate::model::{RewardError, Signal};
-use crate::objective::{sigmoid, softplus};
 
 /// Makes a reward into another. Statistics come from [`RewardTransform::observe`] alone, so that applying is repeatable.
 pub trait RewardTransform: Send + Sync {
@@ -27,151 +42,6 @@ fn map(mut signal: Signal, f: impl Fn(f64) -> f64, slope: impl Fn(f64) -> f64) -
     signal
 }
 
-/// `factor · r + offset`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Scale {
-    /// Multiplied.
-    pub factor: f64,
-    /// Then added.
-    pub offset: f64,
-}
-
-impl Default for Scale {
-    fn default() -> Self {
-        Self {
-            factor: 1.0,
-            offset: 0.0,
-        }
-    }
-}
-
-impl RewardTransform for Scale {
-    fn apply(&self, signal: Signal) -> Signal {
-        map(signal, |r| self.factor * r + self.offset, |_| self.factor)
-    }
-}
-
-/// What [`RunningNorm`] takes out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Normalise {
-    /// The mean: rewards are centred.
-    Mean,
-    /// The mean and the scale.
-    #[default]
-    MeanAndDeviation,
-}
-
-/// `(r - mean) / deviation` over all rewards observed so far. Before the first observation it changes nothing; a deviation of
-/// zero counts as 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RunningNorm {
-    /// What is taken out.
-    pub normalise: Normalise,
-    /// Results beyond this are cut off. None: never.
-    pub clip: Option<f64>,
-    /// Rewards observed.
-    pub count: u64,
-    /// Their mean.
-    pub mean: f64,
-    /// Sum of their squared distances from it.
-    pub squares: f64,
-}
-
-impl RunningNorm {
-    /// Takes the mean out only.
-    pub fn centre() -> Self {
-        Self {
-            normalise: Normalise::Mean,
-            ..Self::default()
-        }
-    }
-
-    fn factor(&self) -> f64 {
-        let deviation = (self.squares / self.count.max(1) as f64).sqrt();
-        match self.normalise {
-            Normalise::MeanAndDeviation if deviation > 0.0 => 1.0 / deviation,
-            _ => 1.0,
-        }
-    }
-}
-
-impl RewardTransform for RunningNorm {
-    fn apply(&self, signal: Signal) -> Signal {
-        let factor = self.factor();
-        let limit = self.clip.unwrap_or(f64::INFINITY);
-        map(
-            signal,
-            |r| (factor * (r - self.mean)).clamp(-limit, limit),
-            |_| factor,
-        )
-    }
-
-    fn observe(&mut self, signal: &Signal) {
-        for r in signal.per_step.iter().filter(|r| r.is_finite()) {
-            self.count += 1;
-            let off = r - self.mean;
-            self.mean += off / self.count as f64;
-            self.squares += off * (r - self.mean);
-        }
-    }
-}
-
-/// `(1/M) Σ_m σ(k (r - r_m))` over reference rewards `r_m`: bounded, centred, steep at first and flat where a reward gets
-/// suspiciously good (PAR, arXiv 2502.18770). With one reference and `k = 1` it is Bradley-Terry's probability of beating it. It
-/// delays the exploitation of a flawed reward; it does not prevent it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Squash {
-    /// Rewards of the reference policy; one is enough, ten are plenty.
-    pub references: Vec<f64>,
-    /// The factor `k`.
-    pub steepness: f64,
-}
-
-impl Default for Squash {
-    fn default() -> Self {
-        Self {
-            references: vec![0.0],
-            steepness: 1.0,
-        }
-    }
-}
-
-impl RewardTransform for Squash {
-    fn apply(&self, signal: Signal) -> Signal {
-        let mean = |f: &dyn Fn(f64) -> f64| {
-            self.references.iter().map(|m| f(*m)).sum::<f64>() / self.references.len() as f64
-        };
-        let value = |r: f64, m: f64| sigmoid(self.steepness * (r - m));
-        map(
-            signal,
-            |r| mean(&|m| value(r, m)),
-            |r| mean(&|m| self.steepness * value(r, m) * (1.0 - value(r, m))),
-        )
-    }
-}
-
-/// `ln σ(r - reference)`: summed over several rewards it is the logical "and" (arXiv 2402.00742).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LogSigmoid {
-    /// Reward that counts as just good enough: the 85th percentile of a reference policy's, in the paper.
-    pub reference: f64,
-}
-
-impl RewardTransform for LogSigmoid {
-    fn apply(&self, signal: Signal) -> Signal {
-        map(
-            signal,
-            |r| -softplus(self.reference - r),
-            |r| sigmoid(self.reference - r),
-        )
-    }
-}
-
 /// Any of the transforms, as it stands in a settings file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -184,18 +54,46 @@ pub enum Transform {
     Squash(Squash),
     /// [`LogSigmoid`].
     LogSigmoid(LogSigmoid),
+    /// [`UncertaintyDiscount`].
+    UncertaintyDiscount(UncertaintyDiscount),
+    /// [`TimeAttenuation`].
+    TimeAttenuation(TimeAttenuation),
+    /// [`PotentialDifference`].
+    PotentialDifference(PotentialDifference),
 }
 
 impl Transform {
     /// Says what is wrong with the settings, if anything.
     pub fn validate(&self) -> Result<(), RewardError> {
+        let wrong = |what: String| Err(RewardError::Other(what));
         match self {
-            Self::Squash(squash) if squash.references.is_empty() => Err(RewardError::Other(
-                "a squash needs a reference reward; give at least one".into(),
-            )),
-            Self::RunningNorm(RunningNorm { clip: Some(c), .. }) if c.is_nan() || *c <= 0.0 => Err(
-                RewardError::Other(format!("running-norm.clip is {c}; it must be positive")),
-            ),
+            Self::Squash(squash) if squash.references.is_empty() => {
+                wrong("a squash needs a reference reward; give at least one".into())
+            }
+            Self::RunningNorm(RunningNorm { clip: Some(c), .. }) if c.is_nan() || *c <= 0.0 => {
+                wrong(format!("running-norm.clip is {c}; it must be positive"))
+            }
+            Self::UncertaintyDiscount(UncertaintyDiscount { scale, .. })
+                if scale.is_nan() || *scale <= 0.0 =>
+            {
+                wrong(format!(
+                    "uncertainty-discount.scale is {scale}; it must be positive"
+                ))
+            }
+            Self::TimeAttenuation(TimeAttenuation { decay, .. })
+                if !decay.is_finite() || *decay < 0.0 =>
+            {
+                wrong(format!(
+                    "time-attenuation.decay is {decay}; it must be 0 or more"
+                ))
+            }
+            Self::PotentialDifference(PotentialDifference { discount })
+                if !(0.0..=1.0).contains(discount) =>
+            {
+                wrong(format!(
+                    "potential-difference.discount is {discount}; it must lie in 0..=1"
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -208,6 +106,9 @@ impl RewardTransform for Transform {
             Self::RunningNorm(t) => t.apply(signal),
             Self::Squash(t) => t.apply(signal),
             Self::LogSigmoid(t) => t.apply(signal),
+            Self::UncertaintyDiscount(t) => t.apply(signal),
+            Self::TimeAttenuation(t) => t.apply(signal),
+            Self::PotentialDifference(t) => t.apply(signal),
         }
     }
 
