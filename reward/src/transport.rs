@@ -10,16 +10,18 @@
 //!
 //! RAPL (arXiv 2310.07932) uses ε = 1, which spreads the plan almost evenly; ROT (arXiv 2206.15469) uses ε = 0.01, which is
 //! close to an assignment. Both are profiles of [`TransportConfig`]; neither is corrected here. Order in time plays no part
-//! unless a [`Band`] restricts which frames may meet.
+//! unless a [`Band`] restricts which frames may meet or [`TransportConfig::time_weight`] makes meeting across time cost.
 
 mod cost;
 mod gradient;
 mod sinkhorn;
+mod vector;
 
 pub(crate) use cost::dot;
 pub use cost::{Cost, CostMatrix, NORM_FLOOR, Points};
 pub use sinkhorn::Plan;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::model::RewardError;
@@ -38,6 +40,9 @@ pub struct TransportConfig {
     pub max_iterations: usize,
     /// Which frames may be matched, by their place in time. None: all.
     pub band: Option<Band>,
+    /// Weight `w` of time: `w (time of t - time of s)²` is added to every cost, times being the middles of the frames' spans in
+    /// relative time (for clips of one length that is `w (t/T - s/T)²`). With 0 a clip played backwards costs the same.
+    pub time_weight: f64,
 }
 
 impl Default for TransportConfig {
@@ -55,6 +60,7 @@ impl TransportConfig {
             tolerance: 1e-6,
             max_iterations: 1000,
             band: None,
+            time_weight: 0.0,
         }
     }
 
@@ -99,19 +105,70 @@ impl TransportConfig {
                 "transport.max_iterations is 0; give at least 1".into(),
             ));
         }
+        if !(self.time_weight.is_finite() && self.time_weight >= 0.0) {
+            return Err(RewardError::Other(format!(
+                "transport.time_weight is {}; it must be 0 or a positive number",
+                self.time_weight
+            )));
+        }
         Ok(())
+    }
+
+    /// A solver with these settings, which keeps its buffers from one problem to the next.
+    pub fn solver(&self) -> Result<Solver, RewardError> {
+        self.validate()?;
+        Ok(Solver {
+            config: self.clone(),
+            workspace: sinkhorn::Workspace::default(),
+        })
     }
 
     /// Transports one clip into another. Fails when a clip has no frame, widths differ, or a value is not finite.
     pub fn solve(&self, from: &Points, to: &Points) -> Result<Plan, RewardError> {
-        let cost = CostMatrix::between(from, to, self.cost)?;
-        self.solve_cost(cost)
+        self.solver()?.solve(from, to)
     }
 
     /// As [`TransportConfig::solve`] for a cost matrix that is already there.
     pub fn solve_cost(&self, cost: CostMatrix) -> Result<Plan, RewardError> {
-        self.validate()?;
-        sinkhorn::solve(cost, self)
+        self.solver()?.solve_cost(cost)
+    }
+
+    /// As [`TransportConfig::solve`] for many pairs of clips `(from, to)`, on all processor cores; plans in the order of the pairs.
+    pub fn solve_batch(&self, pairs: &[(&Points, &Points)]) -> Result<Vec<Plan>, RewardError> {
+        let solver = self.solver()?;
+        pairs
+            .par_iter()
+            .map_with(solver, |solver, (from, to)| solver.solve(from, to))
+            .collect()
+    }
+
+    /// As [`TransportConfig::solve_cost`] for many cost matrices, on all processor cores.
+    pub fn solve_costs(&self, costs: Vec<CostMatrix>) -> Result<Vec<Plan>, RewardError> {
+        let solver = self.solver()?;
+        costs
+            .into_par_iter()
+            .map_with(solver, |solver, cost| solver.solve_cost(cost))
+            .collect()
+    }
+}
+
+/// Solves one transport problem after another without allocating anything but the plans. Made by [`TransportConfig::solver`].
+#[derive(Clone, Debug)]
+pub struct Solver {
+    config: TransportConfig,
+    workspace: sinkhorn::Workspace,
+}
+
+impl Solver {
+    /// Transports one clip into another. Fails when a clip has no frame, widths differ, or a value is not finite.
+    pub fn solve(&mut self, from: &Points, to: &Points) -> Result<Plan, RewardError> {
+        let cost = CostMatrix::between(from, to, self.config.cost)?;
+        self.solve_cost(cost)
+    }
+
+    /// As [`Solver::solve`] for a cost matrix that is already there.
+    pub fn solve_cost(&mut self, cost: CostMatrix) -> Result<Plan, RewardError> {
+        sinkhorn::solve(cost, &self.config, &mut self.workspace)
     }
 }
 
@@ -130,9 +187,13 @@ pub struct Band {
 impl Band {
     /// True when frame `t` of `rows` may be matched with frame `s` of `cols`.
     pub fn allows(&self, t: usize, rows: usize, s: usize, cols: usize) -> bool {
-        let apart = (2 * t + 1) as f64 / (2 * rows) as f64 - (2 * s + 1) as f64 / (2 * cols) as f64;
         let overlap = t * cols < (s + 1) * rows && s * rows < (t + 1) * cols;
-        overlap || apart.abs() <= self.half_width
+        overlap || Self::apart(t, rows, s, cols).abs() <= self.half_width
+    }
+
+    /// Middle of frame `t`'s span less that of frame `s`'s, in relative time.
+    fn apart(t: usize, rows: usize, s: usize, cols: usize) -> f64 {
+        (2 * t + 1) as f64 / (2 * rows) as f64 - (2 * s + 1) as f64 / (2 * cols) as f64
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`TransportMatch`]: reward from optimal transport to exemplar clips, as in RAPL and ROT.
 
 use rapport_perception::{EncoderSpec, Features};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Clip, Context, RewardError, RewardModel, Signal, check_features};
@@ -99,17 +100,23 @@ impl TransportMatch {
     pub fn nearest(&self, features: &Features) -> Result<(usize, Plan), RewardError> {
         check_features(features, &self.encoder)?;
         let clip = Points::from(features);
-        let mut best: Option<(usize, Plan)> = None;
-        for (i, exemplar) in self.exemplars.iter().enumerate() {
-            let plan = self.config.transport.solve(&clip, exemplar)?;
-            if best
-                .as_ref()
-                .is_none_or(|(_, b)| plan.distance() < b.distance())
-            {
-                best = Some((i, plan));
-            }
-        }
-        best.ok_or_else(|| RewardError::Other("there is no exemplar to match".into()))
+        let solver = self.config.transport.solver()?;
+        self.exemplars
+            .par_iter()
+            .enumerate()
+            .map_with(solver, |solver, (i, exemplar)| {
+                Ok((i, solver.solve(&clip, exemplar)?))
+            })
+            // Of equally near ones the first, whichever thread was faster.
+            .try_reduce_with(|a, b| {
+                let order = a.1.distance().total_cmp(&b.1.distance());
+                Ok(if order.then(a.0.cmp(&b.0)).is_le() {
+                    a
+                } else {
+                    b
+                })
+            })
+            .unwrap_or_else(|| Err(RewardError::Other("there is no exemplar to match".into())))
     }
 
     /// Sets the scale so that this clip's return has the given size. ROT does so once, after its first episode, with 10. A
@@ -174,5 +181,88 @@ impl StoredReward for TransportMatch {
             .enumerate()
             .map(|(i, points)| (format!("exemplar.{i}"), Tensor::from_points(points)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matching::{Goal, GoalDistance, GoalDistanceConfig};
+    use crate::transport::Cost;
+
+    fn encoder(dim: usize) -> EncoderSpec {
+        EncoderSpec {
+            name: "test".into(),
+            dim,
+            fingerprint: "test".into(),
+        }
+    }
+
+    fn clip(features: &Features) -> Clip {
+        Clip {
+            features: features.clone(),
+            columns: Default::default(),
+            fps: 10.0,
+        }
+    }
+
+    #[test]
+    fn with_clips_of_one_frame_it_is_the_cosine_distance_to_the_goal() {
+        let goal = Features::new(3, vec![0.0, 3.0, 4.0]);
+        let frame = clip(&Features::new(3, vec![1.0, 2.0, 2.0]));
+        let by_transport =
+            TransportMatch::new(&encoder(3), std::slice::from_ref(&goal), Default::default())
+                .unwrap();
+        let config = GoalDistanceConfig {
+            goal: Goal::Mean,
+            cost: Cost::Cosine,
+            scale: 1.0,
+        };
+        let by_goal = GoalDistance::new(&encoder(3), &goal, config).unwrap();
+        let context = Context::default();
+        let (a, b) = (
+            by_transport.score(&frame, &context).unwrap(),
+            by_goal.score(&frame, &context).unwrap(),
+        );
+        assert!((a.per_step[0] - b.per_step[0]).abs() < 1e-12);
+        assert!((a.per_step[0] - (14.0 / 15.0 - 1.0)).abs() < 1e-7);
+    }
+
+    #[test]
+    fn one_exemplar_is_chosen_for_the_whole_clip_and_of_equal_ones_the_first() {
+        let near = Features::new(2, vec![1.0, 0.1, 0.1, 1.0]);
+        let far = Features::new(2, vec![-1.0, 0.0, 0.0, -1.0]);
+        let exemplars = [far.clone(), near.clone(), near, far];
+        let model = TransportMatch::new(&encoder(2), &exemplars, Default::default()).unwrap();
+        let signal = model
+            .score(
+                &clip(&Features::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5])),
+                &Context::default(),
+            )
+            .unwrap();
+        assert_eq!(signal.terms["exemplar"], [1.0; 3]);
+        let sum: f64 = signal.per_step.iter().sum();
+        let (_, plan) = model
+            .nearest(&Features::new(2, vec![1.0, 0.0, 0.0, 1.0, 0.5, 0.5]))
+            .unwrap();
+        assert!((sum + plan.distance()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn after_one_episode_the_return_has_the_size_asked_for() {
+        let exemplar = Features::new(2, vec![1.0, 0.0, 0.0, 1.0]);
+        let episode = Features::new(2, vec![1.0, 0.5, -1.0, 0.3]);
+        for shaping in [Shaping::Linear, Shaping::NegativeSquare] {
+            let config = TransportMatchConfig {
+                transport: TransportConfig::rot(),
+                shaping,
+                ..Default::default()
+            };
+            let mut model =
+                TransportMatch::new(&encoder(2), std::slice::from_ref(&exemplar), config).unwrap();
+            model.fit_scale(&episode, 10.0).unwrap();
+            let signal = model.score(&clip(&episode), &Context::default()).unwrap();
+            assert!((signal.per_step.iter().sum::<f64>().abs() - 10.0).abs() < 1e-9);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! [`Points`] and the [`CostMatrix`] between two sets of them.
 
+use nalgebra::{DMatrixView, DMatrixViewMut};
 use rapport_perception::Features;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::model::RewardError;
@@ -127,10 +129,7 @@ impl CostMatrix {
             )));
         }
         let values = match cost {
-            Cost::Cosine => {
-                let (from, to) = (normalised(from), normalised(to));
-                pairwise(&from, &to, |x, y| 1.0 - dot(x, y))
-            }
+            Cost::Cosine => cosine_costs(from, &normalised(to)),
             Cost::Euclidean => pairwise(from, to, |x, y| squared_distance(x, y).sqrt()),
         };
         Self::new(from.len(), to.len(), values)
@@ -157,6 +156,36 @@ impl CostMatrix {
     }
 }
 
+/// `1 - cos` of every pair, `[from.len(), to.len()]`, as matrix products of a few rows at a time. `to` has unit rows.
+fn cosine_costs(from: &Points, to: &Points) -> Vec<f64> {
+    /// Rows of a product: enough for speed, few enough that a long clip's unit vectors never stand in memory together.
+    const ROWS: usize = 64;
+    let (dim, cols) = (from.dim, to.len());
+    let mut costs = vec![0.0; from.len() * cols];
+    if costs.is_empty() {
+        return costs;
+    }
+    // Rows are what nalgebra, column-major, calls columns.
+    let to = DMatrixView::from_slice(&to.values, dim, cols).transpose();
+    let product = |(rows, out): (&[f64], &mut [f64])| {
+        let mut unit = rows.to_vec();
+        normalise(&mut unit, dim);
+        let count = rows.len() / dim;
+        let unit = DMatrixView::from_slice(&unit, dim, count);
+        let mut out = DMatrixViewMut::from_slice(out, cols, count);
+        out.fill(1.0);
+        out.gemm(-1.0, &to, &unit, 1.0);
+    };
+    if from.len() <= ROWS {
+        product((&from.values, &mut costs));
+    } else {
+        let rows = from.values.par_chunks(ROWS * dim);
+        rows.zip(costs.par_chunks_mut(ROWS * cols))
+            .for_each(product);
+    }
+    costs
+}
+
 fn pairwise(from: &Points, to: &Points, f: impl Fn(&[f64], &[f64]) -> f64) -> Vec<f64> {
     let mut values = Vec::with_capacity(from.len() * to.len());
     for t in 0..from.len() {
@@ -169,11 +198,15 @@ fn pairwise(from: &Points, to: &Points, f: impl Fn(&[f64], &[f64]) -> f64) -> Ve
 /// Each row divided by its floored norm.
 pub(super) fn normalised(points: &Points) -> Points {
     let mut unit = points.clone();
-    for row in unit.values.chunks_exact_mut(points.dim.max(1)) {
+    normalise(&mut unit.values, points.dim);
+    unit
+}
+
+fn normalise(rows: &mut [f64], dim: usize) {
+    for row in rows.chunks_exact_mut(dim.max(1)) {
         let scale = 1.0 / dot(row, row).sqrt().max(NORM_FLOOR);
         row.iter_mut().for_each(|v| *v *= scale);
     }
-    unit
 }
 
 /// Inner product with eight running sums, which the compiler turns into vector instructions.

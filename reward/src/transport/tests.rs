@@ -340,6 +340,214 @@ proptest! {
     }
 }
 
+/// Numbers of POT, ROT's expression and torch, made by `tests/peers/goldens/transport.py`.
+fn goldens() -> serde_json::Value {
+    serde_json::from_str(include_str!("../../tests/data/transport.json")).unwrap()
+}
+
+fn number(value: &serde_json::Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+fn rows(value: &serde_json::Value) -> Points {
+    let rows = value.as_array().unwrap();
+    let flat = |row: &serde_json::Value| row.as_array().unwrap().iter().map(number).collect();
+    let rows: Vec<Vec<f64>> = rows.iter().map(flat).collect();
+    Points::new(rows[0].len(), rows.concat())
+}
+
+#[test]
+fn plans_are_those_of_python_optimal_transport_and_rewards_those_of_rots_expression() {
+    let goldens = goldens();
+    let problems = goldens["problems"].as_array().unwrap();
+    let mut seen = Vec::new();
+    for problem in problems {
+        let epsilon = number(&problem["epsilon"]);
+        let config = TransportConfig {
+            tolerance: 1e-13,
+            max_iterations: 1_000_000,
+            ..TransportConfig::tight(epsilon)
+        };
+        let plan = config
+            .solve(&rows(&problem["from"]), &rows(&problem["to"]))
+            .unwrap();
+        assert_close(&plan.mass, rows(&problem["plan"]).as_slice(), 1e-9);
+        let rewards: Vec<f64> = problem["rewards"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(number)
+            .collect();
+        assert_close(&plan.rewards(), &rewards, 1e-9);
+        seen.push(epsilon);
+    }
+    for epsilon in [1.0, 0.1, 0.05, 0.01] {
+        assert_eq!(seen.iter().filter(|&&e| e == epsilon).count(), 4);
+    }
+}
+
+#[test]
+fn the_triplet_loss_and_its_gradient_are_those_of_torch_through_unrolled_iterations() {
+    let goldens = goldens();
+    for golden in goldens["triplets"].as_array().unwrap() {
+        let config = TransportConfig::tight(number(&golden["epsilon"]));
+        let [best, middle, worst] = [0, 1, 2].map(|i| rows(&golden["clips"][i]));
+        let near = config.solve(&best, &middle).unwrap();
+        let far = config.solve(&best, &worst).unwrap();
+        assert_close(
+            &[near.distance(), far.distance()],
+            &[number(&golden["near"]), number(&golden["far"])],
+            1e-9,
+        );
+        let pair = crate::objective::PairObjective::default()
+            .evaluate(far.distance() - near.distance(), 1.0);
+        assert_close(&[pair.loss], &[number(&golden["loss"])], 1e-9);
+        let by = |plan: &Plan, to: &Points, slope: f64| {
+            let by_cost: Vec<f64> = plan.distance_gradient().iter().map(|g| slope * g).collect();
+            Cost::Cosine.backward(&best, to, &by_cost)
+        };
+        let (best_near, by_middle) = by(&near, &middle, -pair.slope);
+        let (best_far, by_worst) = by(&far, &worst, pair.slope);
+        let by_best = best_near.as_slice().iter().zip(best_far.as_slice());
+        let by_best: Vec<f64> = by_best.map(|(a, b)| a + b).collect();
+        for (i, found) in [&by_best[..], by_middle.as_slice(), by_worst.as_slice()]
+            .into_iter()
+            .enumerate()
+        {
+            let expected = rows(&golden["gradients"][i]);
+            for (f, e) in found.iter().zip(expected.as_slice()) {
+                assert!((f - e).abs() < 1e-4 * e.abs() + 1e-9, "{f} {e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_gives_each_pair_its_own_plan_in_order() {
+    let clip = |n: usize, k: usize| {
+        let value = |i: usize| ((i * 37 + k * 11) % 23) as f64 - 9.5;
+        Points::new(3, (0..3 * n).map(value).collect())
+    };
+    let clips: Vec<Points> = (0..12).map(|k| clip(1 + k % 5, k)).collect();
+    let pairs: Vec<(&Points, &Points)> = clips.iter().zip(clips.iter().rev()).collect();
+    for epsilon in [1.0, 0.01] {
+        let config = TransportConfig {
+            max_iterations: 2_000,
+            ..TransportConfig::tight(epsilon)
+        };
+        let batch = config.solve_batch(&pairs).unwrap();
+        assert_eq!(batch.len(), pairs.len());
+        for (plan, (x, y)) in batch.iter().zip(&pairs) {
+            assert_eq!(plan.mass, config.solve(x, y).unwrap().mass);
+        }
+        let costs = batch.iter().map(|plan| plan.cost.clone()).collect();
+        let again = config.solve_costs(costs).unwrap();
+        assert!(batch.iter().zip(&again).all(|(a, b)| a.mass == b.mass));
+    }
+    let broken = points(&[&[f64::INFINITY, 0.0, 0.0]]);
+    assert!(
+        TransportConfig::rapl()
+            .solve_batch(&[(&clips[0], &clips[1]), (&broken, &clips[1])])
+            .is_err()
+    );
+    assert!(TransportConfig::rapl().solve_batch(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn costs_of_a_long_clip_are_those_of_its_frames() {
+    // More rows than one matrix product takes, and a frame of zeros.
+    let values = |n: usize, k: usize| (0..n).map(move |i| ((i * k) % 31) as f64 - 15.0);
+    let mut x = Points::new(7, values(7 * 150, 17).collect());
+    x.as_mut_slice()[7 * 80..7 * 81].fill(0.0);
+    let y = Points::new(7, values(7 * 9, 13).collect());
+    let cost = CostMatrix::between(&x, &y, Cost::Cosine).unwrap();
+    for t in 0..x.len() {
+        for s in 0..y.len() {
+            let norm = |r: &[f64]| dot(r, r).sqrt().max(NORM_FLOOR);
+            let cosine = dot(x.row(t), y.row(s)) / (norm(x.row(t)) * norm(y.row(s)));
+            assert!((cost.row(t)[s] - (1.0 - cosine)).abs() < 1e-12);
+        }
+    }
+    assert!(cost.row(80).iter().all(|&c| c == 1.0));
+}
+
+#[test]
+fn the_weight_of_time_is_added_to_the_cost() {
+    let x = Points::new(2, [1.0, 0.0].repeat(4));
+    let y = x.clone();
+    let config = TransportConfig {
+        time_weight: 2.0,
+        ..TransportConfig::tight(0.1)
+    };
+    let plan = config.solve(&x, &y).unwrap();
+    for t in 0..4 {
+        for s in 0..4 {
+            let apart = (t as f64 - s as f64) / 4.0;
+            assert!((plan.cost().row(t)[s] - 2.0 * apart * apart).abs() < 1e-15);
+        }
+    }
+    assert!((plan.rewards().iter().sum::<f64>() + plan.distance()).abs() < 1e-15);
+    let wrong = TransportConfig {
+        time_weight: -1.0,
+        ..config
+    };
+    assert!(
+        wrong
+            .solve(&x, &y)
+            .unwrap_err()
+            .to_string()
+            .contains("time_weight")
+    );
+}
+
+#[test]
+fn a_reversed_expert_costs_the_same_until_time_has_a_weight() {
+    let frames: Vec<f64> = (0..8)
+        .flat_map(|i| [(i as f64 * 0.2).cos(), (i as f64 * 0.2).sin()])
+        .collect();
+    let clip = Points::new(2, frames.clone());
+    let reversed = Points::new(2, frames.chunks(2).rev().flatten().copied().collect());
+    for epsilon in [1.0, 0.05] {
+        let gap = |time_weight: f64| {
+            let config = TransportConfig {
+                time_weight,
+                ..TransportConfig::tight(epsilon)
+            };
+            config.solve(&clip, &reversed).unwrap().distance()
+                - config.solve(&clip, &clip).unwrap().distance()
+        };
+        assert!(gap(0.0).abs() < 1e-10, "{}", gap(0.0));
+        assert!(gap(1.0) > 0.01, "{}", gap(1.0));
+        assert!(gap(4.0) > gap(1.0));
+    }
+}
+
+#[test]
+fn the_profiles_are_those_of_the_papers_code() {
+    let (rapl, rot) = (TransportConfig::rapl(), TransportConfig::rot());
+    assert_eq!(
+        (rapl.epsilon, rapl.tolerance, rapl.max_iterations, rapl.cost),
+        (1.0, 1e-6, 1000, Cost::Cosine)
+    );
+    assert_eq!(
+        (rot.epsilon, rot.max_iterations, rot.cost),
+        (0.01, 500, Cost::Cosine)
+    );
+    assert_eq!((rapl.time_weight, rapl.band), (0.0, None));
+    assert_eq!(TransportConfig::default(), rapl);
+}
+
+#[test]
+fn values_beyond_what_potentials_can_hold_are_an_error_not_a_number() {
+    let cost = CostMatrix::new(1, 2, vec![1e300, 1e299]).unwrap();
+    let config = TransportConfig {
+        epsilon: 1e-12,
+        ..TransportConfig::rapl()
+    };
+    let message = config.solve_cost(cost).unwrap_err().to_string();
+    assert!(message.contains("larger epsilon"), "{message}");
+}
+
 #[test]
 fn the_envelope_gradient_is_not_the_gradient_of_the_distance() {
     let (x, y) = reference_clips();
