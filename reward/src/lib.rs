@@ -3,6 +3,7 @@
 pub mod align;
 pub mod combine;
 pub mod eval;
+pub mod head;
 pub mod matching;
 pub mod model;
 pub mod network;
@@ -15,10 +16,11 @@ pub mod transport;
 
 pub use align::{AlignConfig, AlignReport, Aligned, Alignment, Comparisons};
 pub use combine::{Combination, Combined, Combiner, Member};
+pub use head::{Condition, HeadConfig, HeadReport, PreferenceHead};
 pub use matching::{GoalDistance, GoalDistanceConfig, TransportMatch, TransportMatchConfig};
 pub use model::{Clip, Context, RewardError, RewardModel, Signal};
 pub use network::{Activation, Network, NetworkConfig};
-pub use objective::{PairLoss, PairObjective};
+pub use objective::{PairLoss, PairObjective, PairTarget};
 pub use preference::{Choice, ClipId, Preference, PreferenceStore};
 pub use steps::{PerceptualSteps, StepsConfig};
 pub use store::{LoadedReward, RewardDir, StoredReward};

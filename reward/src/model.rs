@@ -43,6 +43,8 @@ pub struct Context {
     pub user: Option<String>,
     /// The task in words.
     pub task: Option<String>,
+    /// The situation in words, where preferences differ by it; [`crate::Preference::context`] is compared with this.
+    pub situation: Option<String>,
 }
 
 /// A reward over time.

@@ -31,7 +31,8 @@ pub struct Comparisons {
     pub clips: Vec<Features>,
     /// What should be near what.
     pub items: Vec<Comparison>,
-    /// Answers of which nothing could be learned: pairs, when there is no exemplar to compare them with.
+    /// Answers of which nothing could be learned: pairs, when there is no exemplar to compare them with, and what is said
+    /// about one clip alone.
     pub skipped: usize,
 }
 
@@ -129,6 +130,7 @@ impl Comparisons {
                         add(three[0], three[1], three[2], 0.5, 1.0);
                     }
                 }
+                Choice::Score { .. } | Choice::Fault { .. } | Choice::Reaction { .. } => {}
             }
             if all.items.len() == before {
                 all.skipped += 1;
@@ -158,6 +160,9 @@ mod tests {
             annotator: String::new(),
             time_ms: 0,
             context: None,
+            strength: None,
+            weight: None,
+            source: None,
         }
     }
 

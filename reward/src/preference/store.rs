@@ -7,6 +7,25 @@ use std::path::{Path, PathBuf};
 use super::Preference;
 use crate::model::RewardError;
 
+/// A last line that a crash tore. It was never acknowledged, so that leaving it out loses no answer that counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// Its length in bytes.
+    pub bytes: usize,
+}
+
+impl std::fmt::Display for Torn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "line {} ended in the middle after {} bytes and was left out; the answer it began was never confirmed, give it again",
+            self.line, self.bytes
+        )
+    }
+}
+
 /// An append-only file of [`Preference`]s. A line is synced before [`PreferenceStore::append`] returns; a last line that a
 /// crash tore is ignored and written over.
 #[derive(Debug)]
@@ -16,6 +35,7 @@ pub struct PreferenceStore {
     /// Bytes of whole lines.
     length: u64,
     records: Vec<Preference>,
+    torn: Option<Torn>,
 }
 
 impl PreferenceStore {
@@ -51,12 +71,17 @@ impl PreferenceStore {
         }
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(fail)?;
-        let (records, whole) = parse(path, &text)?;
+        let Parsed {
+            records,
+            whole,
+            torn,
+        } = parse(path, &text)?;
         let mut store = Self {
             path: path.to_path_buf(),
             file,
             length: whole as u64,
             records,
+            torn,
         };
         store.trim().map_err(fail)?;
         if whole > 0 && text[whole - 1] != b'\n' {
@@ -68,7 +93,12 @@ impl PreferenceStore {
     /// The records of a store that is left alone.
     pub fn read(path: &Path) -> Result<Vec<Preference>, RewardError> {
         let text = std::fs::read(path).map_err(|e| file_error(path, &e))?;
-        Ok(parse(path, &text)?.0)
+        Ok(parse(path, &text)?.records)
+    }
+
+    /// The torn last line that was found on opening, if there was one: something to tell the person.
+    pub fn torn(&self) -> Option<Torn> {
+        self.torn
     }
 
     /// Adds a record. When this returns it is on disk; when it fails, the file holds what it held before.
@@ -127,16 +157,33 @@ fn file_error(path: &Path, e: &std::io::Error) -> RewardError {
     }
 }
 
-/// The records and the number of bytes that they take. A last line without an end that does not parse is a torn one.
-fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Preference>, usize), RewardError> {
-    let mut records = Vec::new();
-    let mut whole = 0;
+/// What a file holds.
+struct Parsed {
+    records: Vec<Preference>,
+    /// Bytes that the records take.
+    whole: usize,
+    torn: Option<Torn>,
+}
+
+/// Reads a file. A last line without an end that does not parse is a torn one.
+fn parse(path: &Path, text: &[u8]) -> Result<Parsed, RewardError> {
+    let mut parsed = Parsed {
+        records: Vec::new(),
+        whole: 0,
+        torn: None,
+    };
     for (i, line) in text.split_inclusive(|&b| b == b'\n').enumerate() {
         let ended = line.last() == Some(&b'\n');
         if !line.trim_ascii().is_empty() {
             match serde_json::from_slice::<Preference>(line) {
-                Ok(record) => records.push(record),
-                Err(_) if !ended => break,
+                Ok(record) => parsed.records.push(record),
+                Err(_) if !ended => {
+                    parsed.torn = Some(Torn {
+                        line: i + 1,
+                        bytes: line.len(),
+                    });
+                    break;
+                }
                 Err(e) => {
                     return Err(RewardError::File {
                         path: path.display().to_string(),
@@ -148,15 +195,15 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Vec<Preference>, usize), RewardErr
                 }
             }
         }
-        whole += line.len();
+        parsed.whole += line.len();
     }
-    Ok((records, whole))
+    Ok(parsed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preference::{Choice, ClipId};
+    use crate::preference::{Choice, ClipId, Reaction, SegmentFault, Source};
 
     fn clip(episode: usize) -> ClipId {
         ClipId {
@@ -177,6 +224,9 @@ mod tests {
             annotator: "terminal".into(),
             time_ms: 1_700_000_000_000,
             context: None,
+            strength: None,
+            weight: None,
+            source: None,
         }
     }
 
@@ -225,11 +275,111 @@ mod tests {
             // Only the newline missing: the record itself is whole.
             assert_eq!(survivors, if cut + 1 == whole.len() { 2 } else { 1 });
             let mut store = PreferenceStore::open(&path).unwrap();
+            let torn = Torn {
+                line: 2,
+                bytes: cut - first,
+            };
+            let expected = (survivors == 1 && cut > first).then_some(torn);
+            assert_eq!(store.torn(), expected);
             store.append(pair(5, 6)).unwrap();
             drop(store);
             let records = PreferenceStore::read(&path).unwrap();
             assert_eq!(records.len(), survivors + 1);
             assert_eq!(records.last(), Some(&pair(5, 6)));
+        }
+    }
+
+    #[test]
+    fn every_kind_of_answer_is_kept_and_lines_of_older_versions_still_load() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prefs.jsonl");
+        let old = r#"{"choice":{"kind":"pair","better":{"dataset":"pushes","episode":1,"start":0,"end":30},"worse":{"dataset":"pushes","episode":2,"start":0,"end":30}},"user":"ana","annotator":"terminal","time_ms":1700000000000}"#;
+        std::fs::write(&path, format!("{old}\n")).unwrap();
+        let mut store = PreferenceStore::open(&path).unwrap();
+        assert_eq!(store.records(), [pair(1, 2)]);
+        let fault = SegmentFault {
+            start: 3,
+            end: 9,
+            fault: "drop".into(),
+        };
+        let choices = [
+            Choice::Score {
+                clip: clip(1),
+                score: 0.1 + 0.2,
+            },
+            Choice::Fault {
+                clip: clip(1),
+                faults: vec![fault],
+            },
+            Choice::Reaction {
+                clip: clip(1),
+                reaction: Reaction::Takeover,
+            },
+            Choice::Equal {
+                clips: vec![clip(1), clip(2)],
+            },
+        ];
+        for choice in choices {
+            let record = Preference {
+                choice,
+                strength: Some(0.3),
+                weight: Some(0.5),
+                source: Some(Source::Reaction),
+                ..pair(0, 1)
+            };
+            store.append(record).unwrap();
+        }
+        let records = store.records().to_vec();
+        drop(store);
+        assert_eq!(PreferenceStore::read(&path).unwrap(), records);
+        assert!(
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .starts_with(&format!("{old}\n{{"))
+        );
+    }
+
+    #[test]
+    fn numbers_out_of_their_range_are_refused() {
+        let bad = |choice: Choice| Preference {
+            choice,
+            ..pair(0, 1)
+        };
+        let fault = |start, end| {
+            let fault = SegmentFault {
+                start,
+                end,
+                fault: "drop".into(),
+            };
+            bad(Choice::Fault {
+                clip: clip(0),
+                faults: vec![fault],
+            })
+        };
+        assert!(fault(0, 30).validate().is_ok());
+        let score = Choice::Score {
+            clip: clip(0),
+            score: f64::NAN,
+        };
+        let all = [
+            fault(3, 3),
+            fault(3, 31),
+            bad(score),
+            Preference {
+                strength: Some(1.5),
+                ..pair(0, 1)
+            },
+            Preference {
+                weight: Some(f64::NAN),
+                ..pair(0, 1)
+            },
+            Preference {
+                weight: Some(-1.0),
+                ..pair(0, 1)
+            },
+        ];
+        for record in all {
+            assert!(record.validate().is_err(), "{record:?}");
         }
     }
 

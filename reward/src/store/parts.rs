@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::tensor::{Tensor, Tensors};
 use crate::align::Aligned;
 use crate::combine::Combined;
+use crate::head::PreferenceHead;
 use crate::matching::{GoalDistance, TransportMatch};
 use crate::model::{RewardError, RewardModel};
 use crate::steps::PerceptualSteps;
@@ -43,6 +44,7 @@ const KINDS: &[(&str, Restore)] = &[
     (Combined::KIND, Combined::restore),
     (GoalDistance::KIND, GoalDistance::restore),
     (PerceptualSteps::KIND, PerceptualSteps::restore),
+    (PreferenceHead::KIND, PreferenceHead::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 
