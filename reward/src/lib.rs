@@ -21,7 +21,7 @@ pub use matching::{GoalDistance, GoalDistanceConfig, TransportMatch, TransportMa
 pub use model::{Clip, Context, RewardError, RewardModel, Signal};
 pub use network::{Activation, Network, NetworkConfig};
 pub use objective::{PairLoss, PairObjective, PairTarget};
-pub use preference::{Choice, ClipId, Preference, PreferenceStore};
+pub use preference::{Choice, ClipId, Preference, PreferenceStore, Skipped};
 pub use steps::{PerceptualSteps, StepsConfig};
 pub use store::{LoadedReward, RewardDir, StoredReward};
 pub use transform::{RewardTransform, Transform};

@@ -2,7 +2,7 @@
 
 mod store;
 
-pub use store::{PreferenceStore, Torn};
+pub use store::{PreferenceStore, Retracted, Skipped, Torn};
 
 use serde::{Deserialize, Serialize};
 
@@ -182,14 +182,11 @@ impl Preference {
         user: impl Into<String>,
         annotator: impl Into<String>,
     ) -> Result<Self, RewardError> {
-        let time = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_err(|_| RewardError::Other("the clock stands before 1970; set the date".into()))?;
         Ok(Self {
             choice,
             user: user.into(),
             annotator: annotator.into(),
-            time_ms: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            time_ms: now_ms()?,
             context: None,
             strength: None,
             weight: None,
@@ -247,4 +244,12 @@ impl Preference {
         }
         Ok(())
     }
+}
+
+/// Now, in milliseconds since 1970 (UTC).
+fn now_ms() -> Result<u64, RewardError> {
+    let time = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(|_| RewardError::Other("the clock stands before 1970; set the date".into()))?;
+    Ok(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
