@@ -1,6 +1,7 @@
 //! Features and preferences to reward: models, transforms, combination, evaluation.
 
 pub mod align;
+pub mod annotator;
 pub mod combine;
 pub mod eval;
 pub mod matching;
@@ -14,6 +15,7 @@ pub mod transform;
 pub mod transport;
 
 pub use align::{AlignConfig, AlignReport, Aligned, Alignment, Comparisons};
+pub use annotator::{Annotator, ClipAnnotator, ClipQuery};
 pub use combine::{Combination, Combined, Combiner, Member};
 pub use matching::{GoalDistance, GoalDistanceConfig, TransportMatch, TransportMatchConfig};
 pub use model::{Clip, Context, RewardError, RewardModel, Signal};
