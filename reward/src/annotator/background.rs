@@ -128,7 +128,7 @@ where
         config: BackgroundConfig,
     ) -> Result<Self, RewardError> {
         config.validate()?;
-        let cache = match &config.cache {
+        let cache: AnswerCache<Q, A> = match &config.cache {
             Some(path) => AnswerCache::open(path)?,
             None => AnswerCache::in_memory(),
         };
@@ -423,7 +423,7 @@ mod tests {
             let Rig {
                 background,
                 permits,
-                ..
+                asked: _asked,
             } = rig(0, config.clone());
             background.ask(&"abc".to_owned());
             permits.send(()).unwrap();

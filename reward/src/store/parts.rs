@@ -9,6 +9,7 @@ use crate::align::Aligned;
 use crate::combine::Combined;
 use crate::matching::{GoalDistance, TransportMatch};
 use crate::model::{RewardError, RewardModel};
+use crate::program::{Novelty, ProgramReward};
 use crate::steps::PerceptualSteps;
 
 /// A reward model that can be kept. A new kind also needs a line in the table of kinds in this file.
@@ -42,7 +43,9 @@ const KINDS: &[(&str, Restore)] = &[
     (Aligned::KIND, Aligned::restore),
     (Combined::KIND, Combined::restore),
     (GoalDistance::KIND, GoalDistance::restore),
+    (Novelty::KIND, Novelty::restore),
     (PerceptualSteps::KIND, PerceptualSteps::restore),
+    (ProgramReward::KIND, ProgramReward::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 
