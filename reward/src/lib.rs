@@ -1,6 +1,7 @@
 //! Features and preferences to reward: models, transforms, combination, evaluation.
 
 pub mod align;
+pub mod annotator;
 pub mod combine;
 pub mod eval;
 pub mod head;
@@ -9,12 +10,14 @@ pub mod model;
 pub mod network;
 pub mod objective;
 pub mod preference;
+pub mod program;
 pub mod steps;
 pub mod store;
 pub mod transform;
 pub mod transport;
 
 pub use align::{AlignConfig, AlignReport, Aligned, Alignment, Comparisons};
+pub use annotator::{Annotator, ClipAnnotator, ClipQuery};
 pub use combine::{Combination, Combined, Combiner, Member};
 pub use head::{Condition, HeadConfig, HeadReport, PreferenceHead};
 pub use matching::{GoalDistance, GoalDistanceConfig, TransportMatch, TransportMatchConfig};
@@ -22,6 +25,7 @@ pub use model::{Clip, Context, RewardError, RewardModel, Signal};
 pub use network::{Activation, Network, NetworkConfig};
 pub use objective::{PairLoss, PairObjective, PairTarget};
 pub use preference::{Choice, ClipId, Preference, PreferenceStore, Skipped};
+pub use program::{Program, ProgramReward};
 pub use steps::{PerceptualSteps, StepsConfig};
 pub use store::{LoadedReward, RewardDir, StoredReward};
 pub use transform::{RewardTransform, Transform};

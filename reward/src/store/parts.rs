@@ -10,6 +10,7 @@ use crate::combine::Combined;
 use crate::head::PreferenceHead;
 use crate::matching::{GoalDistance, TransportMatch};
 use crate::model::{RewardError, RewardModel};
+use crate::program::{Novelty, ProgramReward};
 use crate::steps::PerceptualSteps;
 
 /// A reward model that can be kept. A new kind also needs a line in the table of kinds in this file.
@@ -43,8 +44,10 @@ const KINDS: &[(&str, Restore)] = &[
     (Aligned::KIND, Aligned::restore),
     (Combined::KIND, Combined::restore),
     (GoalDistance::KIND, GoalDistance::restore),
+    (Novelty::KIND, Novelty::restore),
     (PerceptualSteps::KIND, PerceptualSteps::restore),
     (PreferenceHead::KIND, PreferenceHead::restore),
+    (ProgramReward::KIND, ProgramReward::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 
