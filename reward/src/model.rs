@@ -130,6 +130,12 @@ pub trait RewardModel: Send {
 
     /// True when step `t`'s reward depends on steps up to `t` only, so that it can be used live.
     fn causal(&self) -> bool;
+
+    /// What the model looks at when it scores a clip, `[time, any width]`, for probing: the clip's features, unless it sees them
+    /// through something it has learned.
+    fn representation(&self, clip: &Clip) -> Result<Features, RewardError> {
+        Ok(clip.features.clone())
+    }
 }
 
 /// Features that a model can score: some frames, of the encoder's width, all finite.

@@ -1,6 +1,6 @@
 //! [`Aligned`]: a reward model that looks through an [`Alignment`].
 
-use rapport_perception::EncoderSpec;
+use rapport_perception::{EncoderSpec, Features};
 
 use super::{Alignment, AlignmentHeader};
 use crate::model::{Clip, Context, RewardError, RewardModel, Signal};
@@ -77,6 +77,11 @@ impl RewardModel for Aligned {
 
     fn causal(&self) -> bool {
         self.inner.causal()
+    }
+
+    fn representation(&self, clip: &Clip) -> Result<Features, RewardError> {
+        crate::model::check_features(&clip.features, &self.encoder)?;
+        self.alignment.embed(&clip.features)
     }
 }
 

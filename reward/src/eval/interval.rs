@@ -41,6 +41,44 @@ pub fn bootstrap_mean(values: &[f64], seed: u64) -> Option<Interval> {
     })
 }
 
+/// A statistic of `count` things with its percentile bootstrap interval: `statistic` gets the indices of the things, all of them
+/// for the value, and 400 draws with replacement for the interval. Draws for which it is not defined are left out. None when it
+/// is not defined for all of them, or not finite. One thing has no spread: its interval has no width. The same seed gives the
+/// same interval.
+pub fn bootstrap_over(
+    count: usize,
+    seed: u64,
+    statistic: impl Fn(&[usize]) -> Option<f64>,
+) -> Option<Interval> {
+    const RESAMPLES: usize = 400;
+    let all: Vec<usize> = (0..count).collect();
+    let value = statistic(&all).filter(|v| v.is_finite())?;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut drawn = vec![0; count];
+    let mut values: Vec<f64> = (0..RESAMPLES)
+        .filter_map(|_| {
+            for index in &mut drawn {
+                *index = rng.random_range(0..count);
+            }
+            statistic(&drawn).filter(|v| v.is_finite())
+        })
+        .collect();
+    values.sort_by(f64::total_cmp);
+    let Some(last) = values.len().checked_sub(1) else {
+        return Some(Interval {
+            value,
+            low: value,
+            high: value,
+        });
+    };
+    // A statistic that is extreme on the whole sample lies outside most draws; the interval holds it all the same.
+    Some(Interval {
+        value,
+        low: values[last / 40].min(value),
+        high: values[last - last / 40].max(value),
+    })
+}
+
 /// A success rate with its Wilson score interval, which stays sensible at 0 and at `trials` successes. None without trials
 /// or with more successes than trials.
 pub fn wilson(successes: usize, trials: usize) -> Option<Interval> {
@@ -87,6 +125,24 @@ mod tests {
             })
             .count();
         assert!((178..=198).contains(&covered), "{covered}");
+    }
+
+    #[test]
+    fn any_statistic_of_groups_has_an_interval() {
+        let sample: Vec<f64> = (0..40).map(|i| f64::from(i % 7)).collect();
+        let mean =
+            |of: &[usize]| Some(of.iter().map(|&i| sample[i]).sum::<f64>() / of.len() as f64);
+        let (by_index, direct) = (
+            bootstrap_over(40, 1, mean).unwrap(),
+            bootstrap_mean(&sample, 1).unwrap(),
+        );
+        assert!((by_index.value - direct.value).abs() < 1e-12);
+        assert!((by_index.low - direct.low).abs() < 0.2);
+        assert!((by_index.high - direct.high).abs() < 0.2);
+        assert_eq!(bootstrap_over(0, 1, mean), None);
+        assert_eq!(bootstrap_over(3, 1, |_| None), None);
+        let lonely = bootstrap_over(3, 1, |of| (of == [0, 1, 2]).then_some(0.5)).unwrap();
+        assert_eq!(lonely.value, 0.5);
     }
 
     #[test]
