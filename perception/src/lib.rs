@@ -23,6 +23,7 @@ pub mod pca;
 pub mod pixels;
 pub mod preprocess;
 pub mod state_dict;
+pub mod text;
 pub mod weights;
 
 pub use cache::{CachedEncoder, FeatureCache, FeatureCacheConfig};
@@ -31,4 +32,5 @@ pub use encoder::{Encoder, EncoderError, EncoderSpec};
 pub use features::Features;
 pub use open::{OpenOptions, known_names, open, open_with};
 pub use pca::{Pca, PcaConfig, PcaScale};
+pub use text::TextEncoder;
 pub use weights::data_dir;

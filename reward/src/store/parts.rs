@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::tensor::{Tensor, Tensors};
 use crate::align::Aligned;
 use crate::combine::Combined;
-use crate::matching::{GoalDistance, TransportMatch};
+use crate::matching::{GoalDistance, TextMatch, TransportMatch};
 use crate::model::{RewardError, RewardModel};
 use crate::steps::PerceptualSteps;
 
@@ -43,6 +43,7 @@ const KINDS: &[(&str, Restore)] = &[
     (Combined::KIND, Combined::restore),
     (GoalDistance::KIND, GoalDistance::restore),
     (PerceptualSteps::KIND, PerceptualSteps::restore),
+    (TextMatch::KIND, TextMatch::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 
