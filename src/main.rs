@@ -1,5 +1,6 @@
 //! The `rapport` binary: one file per subcommand in `cli`, the joining loops beside this file.
 
+mod captions;
 mod cli;
 mod clips;
 mod demo;
@@ -15,6 +16,7 @@ mod schema;
 mod station;
 mod teleops;
 mod terminal;
+mod text_training;
 mod training;
 mod ui;
 mod viz;

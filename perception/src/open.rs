@@ -1,7 +1,8 @@
 //! Encoders by name.
 //!
-//! A name is `MODEL:TAP@SIZE` or `pixels@SIZE`. `SIZE` is the side of the square input in pixels; the whole frame is resized to it, or, with
-//! `crop` behind it (`@224crop`), the centre is cut out as ImageNet classifiers do.
+//! A name is `MODEL:TAP@SIZE`, `pixels@SIZE`, or that of an image-text pair: `image-text:lite0-minilm`, `hf:OWNER/NAME` or `dir:PATH`, the
+//! last two with `@squash` or `@crop` behind it where frames are to be squeezed in another way than usual. `SIZE` is the side of the square input in pixels; the whole frame is resized to it, or, with
+//! `crop` behind it (`@224crop`), the centre is cut out as ImageNet classifiers do; with `centre`, as CLIP does.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,8 +14,12 @@ use crate::device::DeviceChoice;
 use crate::efficientnet::cpu::Kernels;
 use crate::efficientnet::{EfficientNetEncoder, Tap};
 use crate::encoder::{Encoder, EncoderError};
+use crate::image_text::{self, ImageTextEncoder, TextHalf};
 use crate::pixels::PixelsEncoder;
 use crate::preprocess::{Fit, Preprocess};
+use crate::sentence::{self, MiniLm};
+use crate::text::TextEncoder;
+use crate::towers::{PicturesOfPair, SentencesOfPair, Source};
 
 /// Sizes that make sense: below, the deepest taps see a single place; above, one frame needs gigabytes.
 const SIZES: std::ops::RangeInclusive<u32> = 8..=2048;
@@ -28,6 +33,9 @@ pub fn known_names() -> &'static [&'static str] {
         "efficientnet-lite0:pooled@224",
         "efficientnet-lite0:logits@224crop",
         "pixels@32",
+        image_text::NAME,
+        "hf:openai/clip-vit-base-patch32",
+        "hf:google/siglip-base-patch16-224",
     ]
 }
 
@@ -37,7 +45,8 @@ pub fn known_names() -> &'static [&'static str] {
 pub struct OpenOptions {
     /// Where it computes.
     pub device: DeviceChoice,
-    /// Weights to use instead of the pinned ones in the data directory: `.pth`, `.pt` or `.safetensors` of the same architecture.
+    /// Weights to use instead of the pinned ones in the data directory: `.pth`, `.pt` or `.safetensors` of the same architecture;
+    /// the heads, for the image-text model.
     pub weights: Option<PathBuf>,
 }
 
@@ -60,8 +69,15 @@ pub fn open(name: &str, device: DeviceChoice) -> Result<Box<dyn Encoder>, Encode
 /// # Errors
 /// As [`open`]. Weights that the user names are hashed, not compared with a pin.
 pub fn open_with(name: &str, options: &OpenOptions) -> Result<Box<dyn Encoder>, EncoderError> {
+    if let Ok(source) = name.parse::<Source>() {
+        return Ok(Box::new(PicturesOfPair::open(&source, options.device)?));
+    }
     match name.parse()? {
         EncoderName::Pixels(preprocess) => Ok(Box::new(PixelsEncoder::new(preprocess))),
+        EncoderName::ImageText => Ok(Box::new(ImageTextEncoder::open(
+            options.device,
+            options.weights.as_deref(),
+        )?)),
         EncoderName::EfficientNetLite0(tap, preprocess) => {
             // The device first: it fails without reading weights.
             let burn_device = match options.device {
@@ -81,11 +97,55 @@ pub fn open_with(name: &str, options: &OpenOptions) -> Result<Box<dyn Encoder>, 
     }
 }
 
+/// Names of text encoders worth offering.
+pub fn known_text_names() -> &'static [&'static str] {
+    &[
+        image_text::NAME,
+        "hf:openai/clip-vit-base-patch32",
+        "hf:google/siglip-base-patch16-224",
+        sentence::NAME,
+    ]
+}
+
+/// Opens the text encoder of this name with the pinned weights: the text half of an image-text pair, or one of sentences alone.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_text(name: &str, device: DeviceChoice) -> Result<Box<dyn TextEncoder>, EncoderError> {
+    let weights = None;
+    open_text_with(name, &OpenOptions { device, weights })
+}
+
+/// Opens the text encoder of this name.
+///
+/// # Errors
+/// As [`open_with`].
+pub fn open_text_with(
+    name: &str,
+    options: &OpenOptions,
+) -> Result<Box<dyn TextEncoder>, EncoderError> {
+    if let Ok(source) = name.parse::<Source>() {
+        return Ok(Box::new(SentencesOfPair::open(&source, options.device)?));
+    }
+    match name {
+        image_text::NAME => Ok(Box::new(TextHalf::open(
+            options.device,
+            options.weights.as_deref(),
+        )?)),
+        sentence::NAME => Ok(Box::new(MiniLm::open(options.device)?)),
+        _ => Err(EncoderError::UnknownEncoder {
+            name: format!("{name}, which should read sentences"),
+            known: known_text_names().join(", "),
+        }),
+    }
+}
+
 /// A parsed name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EncoderName {
     EfficientNetLite0(Tap, Preprocess),
     Pixels(Preprocess),
+    ImageText,
 }
 
 impl FromStr for EncoderName {
@@ -96,6 +156,9 @@ impl FromStr for EncoderName {
             name: name.into(),
             known: known_names().join(", "),
         };
+        if name == image_text::NAME {
+            return Ok(Self::ImageText);
+        }
         let (model, preprocess) = name.split_once('@').ok_or_else(unknown)?;
         let preprocess: Preprocess = preprocess.parse().map_err(|()| unknown())?;
         if model == "pixels" {
@@ -116,6 +179,7 @@ impl fmt::Display for Preprocess {
         let fit = match self.fit {
             Fit::Stretch => "",
             Fit::Crop => "crop",
+            Fit::Centre => "centre",
         };
         write!(f, "{}{fit}", self.size)
     }
@@ -125,9 +189,12 @@ impl FromStr for Preprocess {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (size, fit) = match text.strip_suffix("crop") {
-            Some(size) => (size, Fit::Crop),
-            None => (text, Fit::Stretch),
+        let (size, fit) = if let Some(size) = text.strip_suffix("crop") {
+            (size, Fit::Crop)
+        } else if let Some(size) = text.strip_suffix("centre") {
+            (size, Fit::Centre)
+        } else {
+            (text, Fit::Stretch)
         };
         let preprocess = Self {
             size: size.parse().map_err(|_| ())?,
@@ -147,7 +214,10 @@ mod tests {
     #[test]
     fn every_known_name_parses() {
         for name in known_names() {
-            name.parse::<EncoderName>().unwrap();
+            assert!(
+                name.parse::<EncoderName>().is_ok() || name.parse::<Source>().is_ok(),
+                "{name}"
+            );
         }
     }
 

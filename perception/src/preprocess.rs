@@ -18,6 +18,8 @@ pub enum Fit {
     Stretch,
     /// The short side is resized to 8/7 of the size, then the centre is cut out: how ImageNet classifiers are evaluated (256 then 224).
     Crop,
+    /// The short side is resized to the size, then the centre is cut out: how CLIP sees.
+    Centre,
 }
 
 /// Bicubic resize to a square, then `(x / 255 - 0.5) / 0.5`.
@@ -42,6 +44,7 @@ impl Preprocess {
         let fit = match self.fit {
             Fit::Stretch => "stretch",
             Fit::Crop => "crop 7/8",
+            Fit::Centre => "crop",
         };
         format!(
             "rgb8; catmull-rom; {fit}; {} px; (x/255-0.5)/0.5",
@@ -101,6 +104,15 @@ impl Preprocessor {
                 let scale = short / f64::from(width.min(height));
                 // Half to even, as Python rounds.
                 let scaled = |side: u32| (f64::from(side) * scale).round_ties_even() as u32;
+                let (wide, high) = (scaled(width), scaled(height));
+                self.resize(frame, wide, high)?;
+                self.cut_centre(wide as usize, high as usize);
+                Ok(&self.square)
+            }
+            Fit::Centre => {
+                // The long side is rounded down, as CLIP's own preprocessing does.
+                let short = u64::from(width.min(height));
+                let scaled = |side: u32| (u64::from(size) * u64::from(side) / short) as u32;
                 let (wide, high) = (scaled(width), scaled(height));
                 self.resize(frame, wide, high)?;
                 self.cut_centre(wide as usize, high as usize);
@@ -188,7 +200,7 @@ mod tests {
 
     #[test]
     fn frames_of_any_shape_come_out_square() {
-        for fit in [Fit::Stretch, Fit::Crop] {
+        for fit in [Fit::Stretch, Fit::Crop, Fit::Centre] {
             let mut preprocessor = Preprocessor::new(Preprocess { size: 48, fit });
             for (width, height) in [(1, 1), (7, 300), (300, 7), (48, 48), (54, 54), (640, 480)] {
                 let frame = gradient(width, height);

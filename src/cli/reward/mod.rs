@@ -4,6 +4,7 @@ mod align;
 mod eval;
 mod label;
 mod learn;
+mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use rapport::reward::{LoadedReward, RewardDir};
 pub use align::{Args as AlignArgs, run as run_align};
 pub use eval::{Args as EvalArgs, Evaluation, evaluate as evaluate_reward, unit};
 pub use learn::{Args as LearnArgs, Kind, run as run_learn};
+pub use text::Sentences;
 
 use super::Usage;
 use crate::ui::Ui;
@@ -30,6 +32,8 @@ enum Command {
     Align(align::Args),
     Label(label::Args),
     Eval(eval::Args),
+    TextTrain(text::TrainArgs),
+    TextEval(text::EvalArgs),
 }
 
 /// Runs the command.
@@ -39,6 +43,8 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Command::Align(args) => align::run(args, ui),
         Command::Label(args) => label::run(args, ui),
         Command::Eval(args) => eval::run(args, ui),
+        Command::TextTrain(args) => text::run_train(args, ui),
+        Command::TextEval(args) => text::run_eval(args, ui),
     }
 }
 
