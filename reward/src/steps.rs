@@ -10,3 +10,6 @@ pub use model::{PerceptualSteps, StepForm, StepSquash, StepsConfig};
 pub use progress::StepCombiner;
 pub use segmentation::{Search, Segmentation, SegmentationConfig, Spread, Weighting, segment};
 pub use selection::discriminability;
+
+#[cfg(test)]
+mod tests;
