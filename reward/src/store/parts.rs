@@ -8,7 +8,6 @@ use super::tensor::{Tensor, Tensors};
 use crate::align::Aligned;
 use crate::combine::Combined;
 use crate::head::PreferenceHead;
-use crate::matching::{GoalDistance, TransportMatch};
 use crate::matching::{GoalDistance, TextMatch, TransportMatch};
 use crate::model::{RewardError, RewardModel};
 use crate::program::{Novelty, ProgramReward};
