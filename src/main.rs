@@ -5,6 +5,7 @@ mod cli;
 mod clips;
 mod demo;
 mod evaluation;
+mod experiments;
 mod importing;
 mod interrupt;
 mod labelling;

@@ -2,7 +2,7 @@
 
 mod config;
 mod fixtures;
-mod mjcf;
+pub(crate) mod mjcf;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use base64::Engine as _;
+use image::{ImageFormat, RgbImage};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fafafa;margin:0}\
 main{max-width:1180px;margin:0 auto;padding:24px}h1{font-size:28px;margin:0 0 4px}h2{margin:36px 0 6px;font-size:20px;border-bottom:1px solid #ddd;padding-bottom:4px}\
@@ -120,6 +121,20 @@ impl Figure {
             content: svg[start..].to_owned(),
             caption: caption.into(),
         }
+    }
+
+    /// A picture, embedded as PNG, `scale` times as large.
+    pub fn picture(picture: &RgbImage, scale: u32, caption: &str) -> anyhow::Result<Self> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, ImageFormat::Png)?;
+        let data = base64::engine::general_purpose::STANDARD.encode(bytes.into_inner());
+        Ok(Self {
+            content: format!(
+                "<img width={} src='data:image/png;base64,{data}'>",
+                scale * picture.width()
+            ),
+            caption: caption.into(),
+        })
     }
 
     /// From an mp4 file, embedded and looping.

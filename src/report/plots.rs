@@ -106,3 +106,112 @@ pub fn bars(title: &str, y: &str, rows: &[(String, f64, f64, f64)]) -> String {
         .with_tick_size(10);
     SvgBackend.render_scene(&render_multiple(plots, layout))
 }
+
+/// One line of a [`Panel`].
+pub struct Curve {
+    /// Legend text.
+    pub name: String,
+    /// `(x, y)` points.
+    pub points: Vec<(f64, f64)>,
+    /// Lower and upper bound at each point, where known.
+    pub band: Option<(Vec<f64>, Vec<f64>)>,
+    /// Colour, `#rrggbb`.
+    pub color: &'static str,
+    /// How it is drawn.
+    pub stroke: Stroke,
+}
+
+/// How a [`Curve`] is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stroke {
+    /// A line that matters.
+    Solid,
+    /// A line to compare with.
+    Dashed,
+}
+
+/// One plot of a grid.
+pub struct Panel {
+    /// Title.
+    pub title: String,
+    /// Below.
+    pub x: String,
+    /// At the left.
+    pub y: String,
+    /// Lines.
+    pub curves: Vec<Curve>,
+    /// Least and greatest y shown.
+    pub range: (f64, f64),
+    /// Vertical lines with no label, in x.
+    pub marks: Vec<f64>,
+}
+
+/// Plots in rows of equal size, with one legend below.
+pub struct Grid {
+    scene: kuva::render::render::Scene,
+}
+
+impl Grid {
+    /// Rows of panels, all of one length.
+    pub fn new(title: &str, rows: Vec<Vec<Panel>>) -> Self {
+        let columns = rows.first().map_or(0, Vec::len);
+        let (mut plots, mut layouts) = (Vec::new(), Vec::new());
+        let count = rows.len();
+        for panel in rows.into_iter().flatten() {
+            let lines: Vec<Plot> = panel.curves.into_iter().map(curve).collect();
+            let mut layout = Layout::auto_from_plots(&lines)
+                .with_title(panel.title)
+                .with_x_label(panel.x)
+                .with_y_label(panel.y)
+                .with_y_axis_min(panel.range.0)
+                .with_y_axis_max(panel.range.1)
+                .with_title_size(14)
+                .with_label_size(12)
+                .with_tick_size(11);
+            for x in panel.marks {
+                layout =
+                    layout.with_reference_line(ReferenceLine::vertical(x).with_color("#999999"));
+            }
+            plots.push(lines);
+            layouts.push(layout);
+        }
+        let figure = Figure::new(count, columns)
+            .with_plots(plots)
+            .with_layouts(layouts)
+            .with_title(title)
+            .with_title_size(17)
+            .with_cell_size(300.0, 250.0)
+            .with_shared_legend_bottom();
+        Self {
+            scene: figure.render(),
+        }
+    }
+
+    /// As SVG text.
+    pub fn svg(&self) -> String {
+        SvgBackend.render_scene(&self.scene)
+    }
+
+    /// As a PNG file's bytes.
+    pub fn png(&self) -> anyhow::Result<Vec<u8>> {
+        PngBackend::new()
+            .with_scale(1.6)
+            .render_scene(&self.scene)
+            .map_err(|error| anyhow::anyhow!("a plot cannot be drawn: {error}"))
+    }
+}
+
+fn curve(curve: Curve) -> Plot {
+    let mut line = LinePlot::new()
+        .with_data(curve.points)
+        .with_color(curve.color)
+        .with_legend(curve.name);
+    line = match curve.stroke {
+        Stroke::Solid => line.with_stroke_width(2.5),
+        Stroke::Dashed => line.with_stroke_width(1.6).with_dashed(),
+    };
+    if let Some((low, high)) = curve.band {
+        line = line.with_band(low, high);
+    }
+    Plot::Line(line)
+}

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::simplify::simplify;
 
 /// Triangles of one mesh in a picture, about.
-pub(super) const FACES: usize = 500;
+pub(crate) const FACES: usize = 500;
 
 /// The triangles of one mesh: vertices, normals, texture coordinates, all counted from the mesh's first.
 #[derive(Default)]
@@ -21,7 +21,7 @@ struct Triangles {
 
 /// Shortens the triangle lists of all meshes to about `faces` each. Does nothing to meshes whose triangles take part in the
 /// physics: those of signed distance fields, and all where a sensor looks along a ray.
-pub(super) fn lighten(model: &mut MjModel, faces: usize) {
+pub(crate) fn lighten(model: &mut MjModel, faces: usize) {
     if sees_triangles(model) {
         return;
     }

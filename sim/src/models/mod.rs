@@ -12,7 +12,7 @@ mod error;
 mod import;
 mod limits;
 mod measure;
-mod meshes;
+pub(crate) mod meshes;
 mod plan;
 mod simplify;
 mod source;

@@ -130,6 +130,12 @@ impl Variation {
         Self { seed, changes }
     }
 
+    /// The same, without the changes whose name `keep` refuses; see [`Variation::values`] for the names.
+    pub fn keeping(mut self, keep: impl Fn(&str) -> bool) -> Self {
+        self.changes.retain(|change| keep(&change.name));
+        self
+    }
+
     /// Whether it changes nothing.
     pub fn is_none(&self) -> bool {
         self.changes.is_empty()

@@ -14,9 +14,22 @@ use crate::arm_mjcf;
 
 /// The whole model.
 pub(super) fn mjcf(config: &SceneConfig) -> String {
-    let defaults = arm_mjcf::defaults();
-    let arm = arm_mjcf::bodies(&config.arm);
-    let actuators = arm_mjcf::actuators(&config.arm);
+    with_arm(
+        config,
+        &arm_mjcf::defaults(),
+        &arm_mjcf::bodies(&config.arm),
+        &arm_mjcf::actuators(&config.arm),
+    )
+}
+
+/// Everything but the arm: the children of the outermost element, to stand beside another model's.
+pub(crate) fn surroundings(config: &SceneConfig) -> String {
+    let model = with_arm(config, "", "", "");
+    let children = model.split_once('>').map_or("", |(_, rest)| rest);
+    children.trim_end().trim_end_matches("</mujoco>").into()
+}
+
+fn with_arm(config: &SceneConfig, defaults: &str, arm: &str, actuators: &str) -> String {
     let mut things = String::new();
     for (i, object) in config.objects.iter().enumerate() {
         write_object(&mut things, object, i);

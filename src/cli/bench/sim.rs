@@ -1,4 +1,4 @@
-//! `rapport bench`: how fast this machine practises.
+//! `rapport bench sim`: how fast this machine practises.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use rapport::sim::render::{Backend, Quality};
 use rapport::sim::{Actions, EnvConfig, VecEnv, environment};
 use serde::Serialize;
 
-use super::Usage;
-use super::environment::from_name;
+use crate::cli::Usage;
+use crate::cli::environment::from_name;
 use crate::interrupt;
 use crate::practice::not_made;
 use crate::ui::Ui;
@@ -20,9 +20,6 @@ use crate::ui::Ui;
 /// same run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// What to measure: `sim`.
-    #[arg(default_value = "sim")]
-    name: String,
     /// Print the names of the environments and stop.
     #[arg(long)]
     list: bool,
@@ -67,9 +64,6 @@ const LANES: usize = 8;
 
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    if args.name != "sim" {
-        return Err(Usage(format!("there is no bench {}; there is sim", args.name)).into());
-    }
     if args.list {
         let names = environment::names();
         return ui.result(&names, || names.join("\n"));

@@ -1,0 +1,75 @@
+//! The measured experiments, small: the whole way from rollouts to tables. What they measure at full size is in `docs/results.md`.
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+fn bench(words: &[&str]) -> Value {
+    let output = Command::cargo_bin("rapport")
+        .unwrap()
+        .arg("bench")
+        .args(words)
+        .arg("--json")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "bench {words:?} said: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_claim_is_measured_from_rollouts_to_page_and_the_seed_decides_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("claim");
+    let words = [
+        "claim",
+        "--quick",
+        "--tasks",
+        "avoid",
+        "--encoder",
+        "pixels@16",
+    ];
+    let found = bench(&[&words[..], &["--out", out.to_str().unwrap()]].concat());
+    for name in ["claim.html", "claim.json", "claim.png"] {
+        assert!(out.join(name).exists(), "{name}");
+    }
+    let rows = found["rows"].as_array().unwrap();
+    let sets = found["config"]["sets"].as_array().unwrap().len();
+    // Two rewards at two numbers of answers, the others once.
+    let others = found["config"]["methods"].as_array().unwrap().len() - 2;
+    assert_eq!(rows.len(), sets * (2 * 2 + others));
+    for row in rows {
+        for what in ["triplets", "between", "within"] {
+            let value = row[what]["value"].as_f64().unwrap();
+            assert!((-1.0..=1.0).contains(&value), "{row}");
+        }
+    }
+    // The clips are of different worth, and those done well are successes more often.
+    let clips = &found["clips"][0];
+    let (least, greatest) = (&clips["returns"][0], &clips["returns"][4]);
+    assert!(least.as_f64().unwrap() + 0.03 < greatest.as_f64().unwrap());
+    let success = |what: &str| clips[what].as_f64().unwrap();
+    assert!(success("exemplar_success") > success("success"));
+    let again = bench(&words);
+    assert_eq!(found["measurements"], again["measurements"]);
+}
+
+#[test]
+fn steps_are_measured_from_demonstrations_to_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("steps");
+    let words = ["steps", "--quick", "--encoder", "pixels@16"];
+    let found = bench(&[&words[..], &["--out", out.to_str().unwrap()]].concat());
+    assert!(out.join("steps.html").exists() && out.join("steps.json").exists());
+    let rows = found["rows"].as_array().unwrap();
+    // 2 and 3 steps, each looked for in two ways.
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let steps = row["steps"].as_u64().unwrap() as usize;
+        for table in ["found", "found_at_random", "rewarded", "rewarded_at_random"] {
+            assert_eq!(row[table]["per_step"].as_array().unwrap().len(), steps);
+            let mean = row[table]["mean"]["value"].as_f64().unwrap();
+            assert!((1.0..=100.0).contains(&mean), "{row}");
+        }
+    }
+    assert_eq!(found["measurements"], bench(&words)["measurements"]);
+}
