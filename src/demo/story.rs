@@ -144,15 +144,11 @@ impl Story {
         watch.stage("answers (by the oracle, in place of a person)");
         prefer::run(
             &prefer::Args {
-                dataset: out("play"),
-                out: out("answers.jsonl"),
                 demonstrations: Some(out("demos")),
                 answers: args.answers,
-                frames: 1,
                 annotator: Annotator::Oracle,
                 user: "demo".into(),
-                camera: None,
-                seed: 0,
+                ..prefer::Args::new(out("play"), out("answers.jsonl"))
             },
             inner,
         )?;

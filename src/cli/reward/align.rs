@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use rapport::perception::Features;
-use rapport::reward::{AlignConfig, Aligned, Alignment, Comparisons, PreferenceStore, RewardDir};
+use rapport::reward::{
+    AlignConfig, Aligned, Alignment, Choice, Comparisons, Preference, PreferenceStore, RewardDir,
+};
 use serde::Serialize;
 
 use super::{Eyes, Kind, learn};
@@ -89,7 +91,8 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         args.clips.as_deref().map(dataset_name).zip(clips.as_ref()),
     ];
     let begin = std::time::Instant::now();
-    let comparisons = Comparisons::from_preferences(&preferences, &[], |id| {
+    let exemplars = exemplars(&preferences, &demonstrations, args.exemplars);
+    let comparisons = Comparisons::from_preferences(&preferences, &exemplars, |id| {
         let library = names
             .iter()
             .flatten()
@@ -169,4 +172,25 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             summary.out.display()
         )
     })
+}
+
+/// What the clips of pairs are compared with, because a pair alone has nothing that both should be near or far: how the first
+/// demonstrations end, as long as the clips are. Empty when there is no pair.
+fn exemplars(preferences: &[Preference], demonstrations: &Library, wanted: usize) -> Vec<Features> {
+    let mut lengths: Vec<usize> = preferences
+        .iter()
+        .filter(|p| matches!(p.choice, Choice::Pair { .. }))
+        .flat_map(|p| p.choice.clips())
+        .map(|clip| clip.end - clip.start)
+        .collect();
+    if lengths.is_empty() {
+        return Vec::new();
+    }
+    let middle = lengths.len() / 2;
+    let length = *lengths.select_nth_unstable(middle).1;
+    let whole = demonstrations.features().iter().filter(|f| !f.is_empty());
+    whole
+        .take(wanted.max(1))
+        .map(|f| f.select(&(f.len().saturating_sub(length)..f.len()).collect::<Vec<_>>()))
+        .collect()
 }
