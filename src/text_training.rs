@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use burn::module::{AutodiffModule as _, Module, Param};
+use burn::module::{Module, Param};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rapport::perception::image_text::{Heads, HeadsSize, PICTURE_ENCODER};
-use rapport::perception::{DeviceChoice, Encoder, Features, TextEncoder};
+use rapport::perception::{DeviceChoice, Features, TextEncoder};
 use rapport::reward::RewardError;
 use rapport::reward::network::{Descent, training_device, values};
 use rayon::prelude::*;

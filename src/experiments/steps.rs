@@ -496,9 +496,9 @@ fn fewer(labels: &[usize], steps: usize) -> Vec<usize> {
 }
 
 fn labelled(found: &[usize], truth: &[usize], steps: usize) -> anyhow::Result<Vec<f64>> {
-    Ok(step_jaccard(found, truth, steps)
-        .context("a video has no frame")?
-        .0)
+    let (per_step, _) = step_jaccard(found, truth, steps).context("a video has no frame")?;
+    // A step that is in neither is no agreement either.
+    Ok(per_step.into_iter().map(|j| j.unwrap_or(0.0)).collect())
 }
 
 /// Intersection over union of the frames whose value is above ½ with those of the step, by step.
