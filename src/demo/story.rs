@@ -362,6 +362,7 @@ fn learn_args(kind: Kind, demos: &Path, out: &Path) -> LearnArgs {
         exemplars: 5,
         epsilon: 0.02,
         steps: 3,
+        training: Default::default(),
         sentences: reward::Sentences::default(),
         out: out.to_owned(),
         seed: 0,

@@ -138,6 +138,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         epsilon: args.epsilon,
         steps: 3,
         sentences: super::Sentences::default(),
+        training: super::trained::Training::default(),
         out: args.out.clone(),
         seed: args.seed,
     };

@@ -5,6 +5,7 @@ mod eval;
 mod label;
 mod learn;
 mod text;
+mod trained;
 
 use std::path::{Path, PathBuf};
 
