@@ -190,16 +190,7 @@ impl Story {
             .iter()
             .map(|reward| {
                 let (reward, dataset) = (reward.clone(), out("demos"));
-                evaluate_reward(
-                    &EvalArgs {
-                        reward,
-                        dataset,
-                        camera: None,
-                        device: DeviceChoice::Cpu,
-                        out: None,
-                    },
-                    inner,
-                )
+                evaluate_reward(&EvalArgs::new(reward, dataset), inner)
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
 
