@@ -10,7 +10,7 @@ use crate::combine::Combined;
 use crate::head::PreferenceHead;
 use crate::matching::{GoalDistance, TextMatch, TransportMatch};
 use crate::model::{RewardError, RewardModel};
-use crate::program::{Novelty, ProgramReward};
+use crate::program::{Novelty, ProgramReward, Rules};
 use crate::steps::PerceptualSteps;
 
 /// A reward model that can be kept. A new kind also needs a line in the table of kinds in this file.
@@ -49,6 +49,7 @@ const KINDS: &[(&str, Restore)] = &[
     (PreferenceHead::KIND, PreferenceHead::restore),
     (ProgramReward::KIND, ProgramReward::restore),
     (TextMatch::KIND, TextMatch::restore),
+    (Rules::KIND, Rules::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 

@@ -13,8 +13,8 @@ use rapport::reward::{
 };
 use serde::Serialize;
 
-use super::text::{Sentences, text_reward};
 use super::Eyes;
+use super::text::{Sentences, text_reward};
 use super::trained::{Outcome, Training, train, trains};
 use crate::cli::Usage;
 use crate::clips::Library;

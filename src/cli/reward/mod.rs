@@ -4,6 +4,8 @@ mod align;
 mod eval;
 mod label;
 mod learn;
+
+mod search;
 mod text;
 mod trained;
 
@@ -35,6 +37,7 @@ enum Command {
     Eval(eval::Args),
     TextTrain(text::TrainArgs),
     TextEval(text::EvalArgs),
+    Search(Box<search::Args>),
 }
 
 /// Runs the command.
@@ -46,6 +49,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Command::Eval(args) => eval::run(args, ui),
         Command::TextTrain(args) => text::run_train(args, ui),
         Command::TextEval(args) => text::run_eval(args, ui),
+        Command::Search(args) => search::run(args, ui),
     }
 }
 
