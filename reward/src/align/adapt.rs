@@ -17,7 +17,7 @@ use rand::{Rng, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rapport_perception::Features;
 use rapport_perception::efficientnet::adapt::FrozenTail;
-use rapport_perception::efficientnet::{AdapterConfig, Adapters, Tail, Tap};
+use rapport_perception::efficientnet::{AdapterConfig, AdapterKind, Adapters, Tail, Tap};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,13 @@ pub struct AdaptConfig {
 
 impl Default for AdaptConfig {
     fn default() -> Self {
+        Self::low_rank()
+    }
+}
+
+impl AdaptConfig {
+    /// Low-rank changes (LoRA).
+    pub fn low_rank() -> Self {
         Self {
             adapter: AdapterConfig::default(),
             learning_rate: 5e-4,
@@ -57,9 +64,19 @@ impl Default for AdaptConfig {
             max_frames: 8,
         }
     }
-}
 
-impl AdaptConfig {
+    /// Full fine-tuning of the same convolutions. Each of hundreds of inputs moves by the step size, so that it must be small.
+    pub fn dense() -> Self {
+        Self {
+            adapter: AdapterConfig {
+                kind: AdapterKind::Dense,
+                ..AdapterConfig::default()
+            },
+            learning_rate: 3e-5,
+            ..Self::low_rank()
+        }
+    }
+
     /// Says what is wrong with the settings, if anything.
     pub fn validate(&self) -> Result<(), RewardError> {
         self.adapter.validate().map_err(other)?;

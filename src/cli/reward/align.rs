@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rapport::perception::efficientnet::{AdapterConfig, AdapterKind, EfficientNetEncoder, Tail};
+use rapport::perception::efficientnet::{AdapterConfig, EfficientNetEncoder, Tail};
 use rapport::perception::{EncoderSpec, Features, adaptable};
 use rapport::reward::align::adapt;
 use rapport::reward::store::StoredReward;
@@ -187,18 +187,18 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             Some(whole) => {
                 let (weights, _) = EfficientNetEncoder::load_weights(None)?;
                 let tail = Tail::of(&weights, whole.tap, whole.size, args.adapt_blocks)?;
+                let profile = match args.adapt {
+                    Adapt::Full => AdaptConfig::dense(),
+                    Adapt::Head | Adapt::Lora => AdaptConfig::low_rank(),
+                };
                 let settings = AdaptConfig {
                     adapter: AdapterConfig {
-                        kind: match args.adapt {
-                            Adapt::Full => AdapterKind::Dense,
-                            Adapt::Head | Adapt::Lora => AdapterKind::LowRank,
-                        },
                         rank: args.rank,
                         blocks: args.adapt_blocks,
-                        ..AdapterConfig::default()
+                        ..profile.adapter
                     },
                     epochs: args.adapt_epochs,
-                    ..AdaptConfig::default()
+                    ..profile
                 };
                 let (adaptation, alignment, report) = adapt(
                     tail,
