@@ -16,7 +16,9 @@ pub mod store;
 pub mod transform;
 pub mod transport;
 
-pub use align::{AlignConfig, AlignReport, Aligned, Alignment, Comparisons};
+pub use align::{
+    AdaptConfig, Adaptation, Adapted, AlignConfig, AlignReport, Aligned, Alignment, Comparisons,
+};
 pub use annotator::{Annotator, ClipAnnotator, ClipQuery};
 pub use combine::{Combination, Combined, Combiner, Member};
 pub use head::{Condition, HeadConfig, HeadReport, PreferenceHead};

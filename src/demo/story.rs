@@ -18,7 +18,8 @@ use crate::cli::environment::EnvironmentArgs;
 use crate::cli::eval::{self, RewardEvaluation};
 use crate::cli::prefer::{self, Annotator};
 use crate::cli::reward::{
-    AlignArgs, EvalArgs, Eyes, Kind, LearnArgs, evaluate_reward, run_align, run_learn,
+    Adapt, AlignArgs, EvalArgs, Eyes, Kind, LearnArgs, Profile, evaluate_reward, run_align,
+    run_learn,
 };
 use crate::cli::{record, reward};
 use crate::evaluation::SuccessRate;
@@ -368,6 +369,11 @@ fn align_args(learn: &LearnArgs, clips: &Path, answers: &Path, out: &Path) -> Al
         limit: None,
         kind: learn.kind,
         eyes: learn.eyes.clone(),
+        adapt: Adapt::Head,
+        adapt_blocks: 2,
+        rank: 8,
+        adapt_epochs: 5,
+        profile: Profile::Ours,
         exemplars: learn.exemplars,
         epsilon: learn.epsilon,
         components: 100,

@@ -5,10 +5,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tensor::{Tensor, Tensors};
-use crate::align::Aligned;
+use crate::align::{Adapted, Aligned};
 use crate::combine::Combined;
 use crate::head::PreferenceHead;
 use crate::matching::{GoalDistance, TextMatch, TransportMatch};
+use crate::matching::{GoalDistance, TransportMatch};
 use crate::model::{RewardError, RewardModel};
 use crate::program::{Novelty, ProgramReward, Rules};
 use crate::steps::PerceptualSteps;
@@ -41,6 +42,7 @@ pub struct Parts {
 type Restore = fn(Parts) -> Result<Box<dyn StoredReward>, RewardError>;
 
 const KINDS: &[(&str, Restore)] = &[
+    (Adapted::KIND, Adapted::restore),
     (Aligned::KIND, Aligned::restore),
     (Combined::KIND, Combined::restore),
     (GoalDistance::KIND, GoalDistance::restore),

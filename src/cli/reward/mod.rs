@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rapport::perception::{DeviceChoice, Encoder};
 use rapport::reward::{LoadedReward, RewardDir};
 
-pub use align::{Args as AlignArgs, run as run_align};
+pub use align::{Adapt, Args as AlignArgs, Profile, run as run_align};
 pub use eval::{Args as EvalArgs, Evaluation, evaluate as evaluate_reward, unit};
 pub use learn::{Args as LearnArgs, Kind, run as run_learn};
 pub use text::Sentences;
