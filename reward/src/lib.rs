@@ -21,12 +21,17 @@ pub use align::{
 };
 pub use annotator::{Annotator, ClipAnnotator, ClipQuery};
 pub use combine::{Combination, Combined, Combiner, Member};
-pub use head::{Condition, HeadConfig, HeadReport, PreferenceHead};
+pub use head::{
+    Condition, FaultHeads, HeadConfig, HeadReport, IdealPoints, LatentUsers, PairConsistency,
+    PreferenceHead,
+};
 pub use matching::{GoalDistance, GoalDistanceConfig, TransportMatch, TransportMatchConfig};
 pub use model::{Clip, Context, RewardError, RewardModel, Signal};
 pub use network::{Activation, Network, NetworkConfig};
 pub use objective::{PairLoss, PairObjective, PairTarget};
-pub use preference::{Choice, ClipId, Preference, PreferenceStore, Skipped};
+pub use preference::{
+    Choice, ClipId, Preference, PreferenceStore, Reaction, SegmentFault, Skipped, Source, Teacher,
+};
 pub use program::{Program, ProgramReward};
 pub use steps::{PerceptualSteps, StepsConfig};
 pub use store::{LoadedReward, RewardDir, StoredReward};

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::tensor::{Tensor, Tensors};
 use crate::align::{Adapted, Aligned};
 use crate::combine::Combined;
-use crate::head::PreferenceHead;
+use crate::head::{FaultHeads, IdealPoints, LatentUsers, PairConsistency, PreferenceHead};
 use crate::matching::{GoalDistance, TextMatch, TransportMatch};
 use crate::matching::{GoalDistance, TransportMatch};
 use crate::model::{RewardError, RewardModel};
@@ -45,8 +45,12 @@ const KINDS: &[(&str, Restore)] = &[
     (Adapted::KIND, Adapted::restore),
     (Aligned::KIND, Aligned::restore),
     (Combined::KIND, Combined::restore),
+    (FaultHeads::KIND, FaultHeads::restore),
     (GoalDistance::KIND, GoalDistance::restore),
+    (IdealPoints::KIND, IdealPoints::restore),
+    (LatentUsers::KIND, LatentUsers::restore),
     (Novelty::KIND, Novelty::restore),
+    (PairConsistency::KIND, PairConsistency::restore),
     (PerceptualSteps::KIND, PerceptualSteps::restore),
     (PreferenceHead::KIND, PreferenceHead::restore),
     (ProgramReward::KIND, ProgramReward::restore),
