@@ -5,7 +5,7 @@
 //! loss = E_rollout softplus(z) + E_demonstration (softplus(z) - y z) - w_H E H(σ(z)) + λ E max(0, ‖∇_x z‖ - k)²    y ~ U(0.7, 1.2)
 //! ```
 //!
-//! the last part between demonstrations and rollouts, one point on the line between two drawn ones. It is one-sided, as the paper's
+//! The last part is taken between demonstrations and rollouts, one point on the line between two drawn ones. It is one-sided, as the paper's
 //! variant is that only forbids steepness; the gradient is exact, see `lipschitz`.
 
 use burn::module::Module as _;

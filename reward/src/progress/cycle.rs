@@ -9,7 +9,7 @@
 //! β_ik = softmax_k(-‖ũ_i - u_k‖² / (D τ))      loss = mean_i (Σ_k β_ik t_k - t_i)²
 //! ```
 //!
-//! the paper trains a whole ResNet-18 on augmented frames; here a head is trained on frozen features.
+//! The paper trains a whole ResNet-18 on augmented frames; here a head is trained on frozen features.
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorData};

@@ -7,7 +7,7 @@
 //! loss = (1 - γ) mean(-V(o_0; g)) + log(ε + mean exp(-(r + γ V(o_{k+1}; g) - V(o_k; g))))    r = -1, ε = 1e-8
 //! ```
 //!
-//! the released code adds the same logarithm over transitions shuffled against the goals, and the norms of the embeddings.
+//! The released code adds the same logarithm over transitions shuffled against the goals, and the norms of the embeddings.
 
 use burn::tensor::Tensor;
 use rand::seq::SliceRandom as _;
