@@ -1,5 +1,6 @@
 //! Features and preferences to reward: models, transforms, combination, evaluation.
 
+pub mod adversary;
 pub mod align;
 pub mod annotator;
 pub mod combine;
@@ -11,6 +12,7 @@ pub mod network;
 pub mod objective;
 pub mod preference;
 pub mod program;
+pub mod progress;
 pub mod steps;
 pub mod store;
 pub mod transform;
@@ -26,6 +28,10 @@ pub use head::{
     PreferenceHead,
 };
 pub use matching::{GoalDistance, GoalDistanceConfig, TransportMatch, TransportMatchConfig};
+pub use adversary::{
+    Adversary, AdversaryConfig, FrozenAdversary, Relabel, TokenAdversary, TokenConfig,
+    ExemplarConfig, ExemplarMatch, ExemplarSet, GoalDistance, GoalDistanceConfig, TransportMatch,
+    TransportMatchConfig,
 pub use model::{Clip, Context, RewardError, RewardModel, Signal};
 pub use network::{Activation, Network, NetworkConfig};
 pub use objective::{PairLoss, PairObjective, PairTarget};
@@ -33,6 +39,9 @@ pub use preference::{
     Choice, ClipId, Preference, PreferenceStore, Reaction, SegmentFault, Skipped, Source, Teacher,
 };
 pub use program::{Program, ProgramReward};
+pub use progress::{
+    CausalProgress, EmbeddedGoal, ProgressConfig, SuccessClassifier, SuccessConfig,
+};
 pub use steps::{PerceptualSteps, StepsConfig};
 pub use store::{LoadedReward, RewardDir, StoredReward};
 pub use transform::{RewardTransform, Transform};

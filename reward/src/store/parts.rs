@@ -12,6 +12,12 @@ use crate::matching::{GoalDistance, TextMatch, TransportMatch};
 use crate::matching::{GoalDistance, TransportMatch};
 use crate::model::{RewardError, RewardModel};
 use crate::program::{Novelty, ProgramReward, Rules};
+use crate::adversary::{FrozenAdversary, TokenReward};
+use crate::align::Aligned;
+use crate::head::PreferenceHead;
+use crate::matching::{ExemplarMatch, GoalDistance, TextMatch, TransportMatch};
+use crate::program::{Novelty, ProgramReward};
+use crate::progress::{CausalProgress, EmbeddedGoal, SuccessClassifier};
 use crate::steps::PerceptualSteps;
 
 /// A reward model that can be kept. A new kind also needs a line in the table of kinds in this file.
@@ -44,8 +50,12 @@ type Restore = fn(Parts) -> Result<Box<dyn StoredReward>, RewardError>;
 const KINDS: &[(&str, Restore)] = &[
     (Adapted::KIND, Adapted::restore),
     (Aligned::KIND, Aligned::restore),
+    (CausalProgress::KIND, CausalProgress::restore),
     (Combined::KIND, Combined::restore),
     (FaultHeads::KIND, FaultHeads::restore),
+    (EmbeddedGoal::KIND, EmbeddedGoal::restore),
+    (ExemplarMatch::KIND, ExemplarMatch::restore),
+    (FrozenAdversary::KIND, FrozenAdversary::restore),
     (GoalDistance::KIND, GoalDistance::restore),
     (IdealPoints::KIND, IdealPoints::restore),
     (LatentUsers::KIND, LatentUsers::restore),
@@ -54,8 +64,10 @@ const KINDS: &[(&str, Restore)] = &[
     (PerceptualSteps::KIND, PerceptualSteps::restore),
     (PreferenceHead::KIND, PreferenceHead::restore),
     (ProgramReward::KIND, ProgramReward::restore),
+    (SuccessClassifier::KIND, SuccessClassifier::restore),
     (TextMatch::KIND, TextMatch::restore),
     (Rules::KIND, Rules::restore),
+    (TokenReward::KIND, TokenReward::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 
