@@ -18,6 +18,9 @@ pub mod store;
 pub mod transform;
 pub mod transport;
 
+pub use adversary::{
+    Adversary, AdversaryConfig, FrozenAdversary, Relabel, TokenAdversary, TokenConfig,
+};
 pub use align::{
     AdaptConfig, Adaptation, Adapted, AlignConfig, AlignReport, Aligned, Alignment, Comparisons,
 };
@@ -27,11 +30,10 @@ pub use head::{
     Condition, FaultHeads, HeadConfig, HeadReport, IdealPoints, LatentUsers, PairConsistency,
     PreferenceHead,
 };
-pub use matching::{GoalDistance, GoalDistanceConfig, TransportMatch, TransportMatchConfig};
-pub use adversary::{
-    Adversary, AdversaryConfig, FrozenAdversary, Relabel, TokenAdversary, TokenConfig,
+pub use matching::{
     ExemplarConfig, ExemplarMatch, ExemplarSet, GoalDistance, GoalDistanceConfig, TransportMatch,
     TransportMatchConfig,
+};
 pub use model::{Clip, Context, RewardError, RewardModel, Signal};
 pub use network::{Activation, Network, NetworkConfig};
 pub use objective::{PairLoss, PairObjective, PairTarget};

@@ -171,9 +171,7 @@ impl HeadsSize {
     /// Weights from `draw`, which is asked for each with its layer's number of inputs.
     pub fn fill(&self, mut draw: impl FnMut(usize) -> f32) -> StateDict {
         let tensors = self.tensors().into_iter().map(|(name, shape, inputs)| {
-            let values = (0..shape.iter().product())
-                .map(|_| draw(inputs))
-                .collect();
+            let values = (0..shape.iter().product()).map(|_| draw(inputs)).collect();
             (name, HostTensor { shape, values })
         });
         StateDict::new(tensors.collect())

@@ -5,18 +5,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tensor::{Tensor, Tensors};
+use crate::adversary::{FrozenAdversary, TokenReward};
 use crate::align::{Adapted, Aligned};
 use crate::combine::Combined;
 use crate::head::{FaultHeads, IdealPoints, LatentUsers, PairConsistency, PreferenceHead};
-use crate::matching::{GoalDistance, TextMatch, TransportMatch};
-use crate::matching::{GoalDistance, TransportMatch};
+use crate::matching::{ExemplarMatch, GoalDistance, TextMatch, TransportMatch};
 use crate::model::{RewardError, RewardModel};
 use crate::program::{Novelty, ProgramReward, Rules};
-use crate::adversary::{FrozenAdversary, TokenReward};
-use crate::align::Aligned;
-use crate::head::PreferenceHead;
-use crate::matching::{ExemplarMatch, GoalDistance, TextMatch, TransportMatch};
-use crate::program::{Novelty, ProgramReward};
 use crate::progress::{CausalProgress, EmbeddedGoal, SuccessClassifier};
 use crate::steps::PerceptualSteps;
 
@@ -52,9 +47,9 @@ const KINDS: &[(&str, Restore)] = &[
     (Aligned::KIND, Aligned::restore),
     (CausalProgress::KIND, CausalProgress::restore),
     (Combined::KIND, Combined::restore),
-    (FaultHeads::KIND, FaultHeads::restore),
     (EmbeddedGoal::KIND, EmbeddedGoal::restore),
     (ExemplarMatch::KIND, ExemplarMatch::restore),
+    (FaultHeads::KIND, FaultHeads::restore),
     (FrozenAdversary::KIND, FrozenAdversary::restore),
     (GoalDistance::KIND, GoalDistance::restore),
     (IdealPoints::KIND, IdealPoints::restore),
@@ -64,9 +59,9 @@ const KINDS: &[(&str, Restore)] = &[
     (PerceptualSteps::KIND, PerceptualSteps::restore),
     (PreferenceHead::KIND, PreferenceHead::restore),
     (ProgramReward::KIND, ProgramReward::restore),
+    (Rules::KIND, Rules::restore),
     (SuccessClassifier::KIND, SuccessClassifier::restore),
     (TextMatch::KIND, TextMatch::restore),
-    (Rules::KIND, Rules::restore),
     (TokenReward::KIND, TokenReward::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];

@@ -96,12 +96,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Usage("this kind of reward is learned from demonstrations: give them with --dataset".into())
     })?;
     let mut encoder = args.eyes.open()?;
-    let library = Library::encode(
-        dataset,
-        args.eyes.camera.as_deref(),
-        &mut *encoder,
-        ui,
-    )?;
+    let library = Library::encode(dataset, args.eyes.camera.as_deref(), &mut *encoder, ui)?;
     let (model, outcome) = if trains(args.kind) {
         let spec = encoder.spec();
         let (model, outcome) = train(args.kind, &args.training, &library, spec, args.seed, ui)?;
@@ -118,7 +113,10 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         out: args.out.clone(),
     };
     ui.result(&summary, || {
-        let report = summary.training.as_ref().map_or(String::new(), |t| format!(", {}", t.report));
+        let report = summary
+            .training
+            .as_ref()
+            .map_or(String::new(), |t| format!(", {}", t.report));
         format!(
             "{} reward from {} episodes{report} -> {}",
             summary.kind,
@@ -196,7 +194,11 @@ pub fn build(
             return Err(Usage("a text reward is made of sentences, not in an embedding of demonstrations; use `rapport reward learn --kind text`".into()).into());
         }
         Kind::Preferences | Kind::Cycle | Kind::Value | Kind::Progress | Kind::Success => {
-            return Err(Usage("this kind learns an embedding of its own; use it with `rapport reward learn`".into()).into());
+            return Err(Usage(
+                "this kind learns an embedding of its own; use it with `rapport reward learn`"
+                    .into(),
+            )
+            .into());
         }
         Kind::Steps => {
             let segmentation = SegmentationConfig {

@@ -128,7 +128,9 @@ fn preferences(
                 id.dataset
             )));
         }
-        let whole = library.clip(id.episode).map_err(|e| RewardError::Other(e.to_string()))?;
+        let whole = library
+            .clip(id.episode)
+            .map_err(|e| RewardError::Other(e.to_string()))?;
         let rows: Vec<usize> = (id.start..id.end).collect();
         if id.end > whole.len() {
             return Err(RewardError::Other(format!("{id} is not in the dataset")));
@@ -153,7 +155,13 @@ fn preferences(
             format!("{:.0} % of the held-out answers in order", 100.0 * a)
         });
     let examples = pairs.items.len();
-    Ok((Box::new(model), Outcome { examples, report: accuracy }))
+    Ok((
+        Box::new(model),
+        Outcome {
+            examples,
+            report: accuracy,
+        },
+    ))
 }
 
 /// Whether an episode says of itself that it succeeded: `next.success` at any of its frames.
