@@ -91,8 +91,6 @@ impl Points {
 pub struct Belief {
     /// `[clip][member]`; none for clips that were not looked at yet.
     scores: Vec<Option<[f64; MEMBERS]>>,
-    /// Answers that it learned from.
-    pub answers: usize,
     /// Share of pairs in the right order, of answers that were kept from it. None when all were called equal.
     pub accuracy: Option<f64>,
 }
@@ -100,7 +98,7 @@ pub struct Belief {
 impl Belief {
     /// Learns from comparisons; none with fewer than [`ENOUGH`] answers about clips that were looked at.
     pub fn fit(points: &Points, comparisons: &[Comparison], seed: u64) -> Option<Self> {
-        let mut rows: Vec<(DVector<f64>, Comparison)> = comparisons
+        let rows: Vec<(DVector<f64>, Comparison)> = comparisons
             .iter()
             .filter_map(|c| Some((points.gap(c.better, c.worse)?, *c)))
             .collect();
@@ -145,7 +143,6 @@ impl Belief {
                 logistic(&rows, &weights, prior)
             })
             .collect();
-        rows.clear();
         let score = |row: &DVector<f64>| std::array::from_fn(|m| members[m].dot(row));
         Some(Self {
             scores: points
@@ -153,7 +150,6 @@ impl Belief {
                 .iter()
                 .map(|row| row.as_ref().map(score))
                 .collect(),
-            answers: answers.len(),
             accuracy,
         })
     }

@@ -434,10 +434,11 @@ impl Questions {
         })
     }
 
+    /// This person's comparisons in this situation. What was said about one clip alone is something else.
     fn mine(&self) -> impl DoubleEndedIterator<Item = (usize, &Preference)> {
-        self.store
-            .numbered()
-            .filter(|(_, r)| r.user == self.plan.user && r.context == self.plan.context)
+        self.store.numbered().filter(|(_, r)| {
+            r.user == self.plan.user && r.context == self.plan.context && r.choice.clips().len() > 1
+        })
     }
 
     fn my_skips(&self) -> impl DoubleEndedIterator<Item = (usize, Vec<&ClipId>)> {

@@ -36,7 +36,10 @@ pub fn think(shared: &Shared, eyes: Eyes) {
 }
 
 fn learn(shared: &Shared, eyes: Eyes) -> anyhow::Result<()> {
-    let clips = shared.lock().clips().to_vec();
+    let (clips, seed) = {
+        let questions = shared.lock();
+        (questions.clips().to_vec(), questions.plan().seed)
+    };
     let mut encoder = None;
     let mut open = Some(eyes.open);
     let cache = FeatureCache::new(FeatureCacheConfig::default());
@@ -90,7 +93,9 @@ fn learn(shared: &Shared, eyes: Eyes) -> anyhow::Result<()> {
         if grown || points.0 == 0 || known > points.0 && comparisons != learned_from {
             points = (known, Points::new(&features));
         }
-        if let Some(belief) = Belief::fit(&points.1, &comparisons, shared.lock().plan().seed) {
+        // Outside the lock: nobody who answers waits for this.
+        let belief = Belief::fit(&points.1, &comparisons, seed);
+        if let Some(belief) = belief {
             shared.lock().believe(Arc::new(belief));
         }
         learned_from = comparisons;

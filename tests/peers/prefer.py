@@ -63,6 +63,8 @@ class Page:
 
     def look(self):
         self.browser.switch_to.window(self.handle)
+        # A tab behind another one draws nothing.
+        self.browser.execute_cdp_cmd("Page.bringToFront", {})
 
     def shown(self):
         """The question on show, once it can be answered: its clips, from left to right."""
@@ -278,11 +280,13 @@ def labels(browser):
     found = []
     for line in lines(out):
         if "retract" in line:
-            found.pop(-line["retract"])
-            continue
+            found[-line["retract"]] = None
+            line = None
         found.append(line)
     kinds = []
     for line in found:
+        if line is None or "skip" in line:
+            continue
         choice = line["choice"]
         assert line["user"] == "ana" and line["annotator"] == "page"
         if choice["kind"] == "pair":
