@@ -177,8 +177,7 @@ fn as_open_clip(mut tensors: HashMap<String, HostTensor>) -> HashMap<String, Hos
                 "text_model.embeddings.position_embedding.weight",
                 "positional_embedding",
             )
-            .replace("text_model.final_ln_norm", "ln_final")
-            .replace("text_model.final_layer_norm", "ln_final");
+            .replace("text_model.final_ln_", "ln_final");
         let (key, turned) = match &*key {
             "visual_projection.weight" => ("visual.proj", true),
             "text_projection.weight" => ("text_projection", true),
