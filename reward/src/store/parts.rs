@@ -5,12 +5,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tensor::{Tensor, Tensors};
+use crate::adversary::{FrozenAdversary, TokenReward};
 use crate::align::Aligned;
 use crate::combine::Combined;
 use crate::head::PreferenceHead;
-use crate::matching::{GoalDistance, TextMatch, TransportMatch};
+use crate::matching::{ExemplarMatch, GoalDistance, TextMatch, TransportMatch};
 use crate::model::{RewardError, RewardModel};
 use crate::program::{Novelty, ProgramReward};
+use crate::progress::{CausalProgress, EmbeddedGoal, SuccessClassifier};
 use crate::steps::PerceptualSteps;
 
 /// A reward model that can be kept. A new kind also needs a line in the table of kinds in this file.
@@ -42,13 +44,19 @@ type Restore = fn(Parts) -> Result<Box<dyn StoredReward>, RewardError>;
 
 const KINDS: &[(&str, Restore)] = &[
     (Aligned::KIND, Aligned::restore),
+    (CausalProgress::KIND, CausalProgress::restore),
     (Combined::KIND, Combined::restore),
+    (EmbeddedGoal::KIND, EmbeddedGoal::restore),
+    (ExemplarMatch::KIND, ExemplarMatch::restore),
+    (FrozenAdversary::KIND, FrozenAdversary::restore),
     (GoalDistance::KIND, GoalDistance::restore),
     (Novelty::KIND, Novelty::restore),
     (PerceptualSteps::KIND, PerceptualSteps::restore),
     (PreferenceHead::KIND, PreferenceHead::restore),
     (ProgramReward::KIND, ProgramReward::restore),
+    (SuccessClassifier::KIND, SuccessClassifier::restore),
     (TextMatch::KIND, TextMatch::restore),
+    (TokenReward::KIND, TokenReward::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 
