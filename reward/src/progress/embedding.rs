@@ -364,6 +364,10 @@ impl RewardModel for EmbeddedGoal {
     fn causal(&self) -> bool {
         true
     }
+
+    fn representation(&self, clip: &Clip) -> Result<Features, RewardError> {
+        self.embedding.embed(&clip.features)
+    }
 }
 
 impl StoredReward for EmbeddedGoal {
