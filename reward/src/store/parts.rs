@@ -12,9 +12,6 @@ use crate::head::{FaultHeads, IdealPoints, LatentUsers, PairConsistency, Prefere
 use crate::matching::{ExemplarMatch, GoalDistance, TextMatch, TransportMatch};
 use crate::model::{RewardError, RewardModel};
 use crate::program::{Novelty, ProgramReward, Rules};
-use crate::align::Aligned;
-use crate::head::PreferenceHead;
-use crate::program::{Novelty, ProgramReward};
 use crate::progress::{CausalProgress, EmbeddedGoal, SuccessClassifier};
 use crate::steps::PerceptualSteps;
 
