@@ -1,5 +1,10 @@
 //! [`IdealPoints`]: every person has an ideal, a mixture of a few prototypes (PAL, arXiv 2406.08469).
 
+mod config;
+mod fit;
+
+pub use config::{IdealConfig, IdealDistance, IdealSpace};
+
 use std::collections::BTreeMap;
 
 use burn::module::{Module, Param};
@@ -10,138 +15,15 @@ use rand_chacha::ChaCha8Rng;
 use rapport_perception::EncoderSpec;
 use serde::{Deserialize, Serialize};
 
-use super::config::{Aggregate, InputScaling, Inputs};
+use self::fit::{Fit, mix};
+use super::config::Aggregate;
 use super::pairs::{Pair, Pairs};
 use super::scorer::{Batch, InputMap, Side};
 use super::train::{MemberReport, Schedule, Tally, descend};
 use crate::model::{Clip, Context, RewardError, RewardModel, Signal};
-use crate::network::{self, Network, NetworkConfig, rows, training_device, values};
-use crate::objective::{PairObjective, PairTarget};
+use crate::network::{self, Network, rows, training_device, values};
+use crate::objective::PairTarget;
 use crate::store::{Parts, StoredReward, Tensor as Stored, Tensors, prefixed, to_toml};
-
-/// How far a frame is from an ideal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IdealDistance {
-    /// `|f - u|²`: gaps between clips are linear in the mixture, so that fitting a new person is a convex problem.
-    #[default]
-    Squared,
-    /// `|f - u|`, as released.
-    Norm,
-}
-
-/// Where frames and ideals meet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
-pub enum IdealSpace {
-    /// The scaled inputs themselves.
-    Inputs,
-    /// A learned map of them.
-    Learned {
-        /// Width of the space.
-        dim: usize,
-        /// Shape of the map; without hidden layers it is linear.
-        #[serde(default)]
-        network: NetworkConfig,
-    },
-}
-
-/// How ideals are learned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct IdealConfig {
-    /// What it looks at.
-    pub inputs: Inputs,
-    /// What is done to each input before the map.
-    pub scaling: InputScaling,
-    /// Where frames and ideals meet.
-    pub space: IdealSpace,
-    /// Shared prototypes, K.
-    pub prototypes: usize,
-    /// How far a frame is from an ideal.
-    pub distance: IdealDistance,
-    /// How rewards of frames become that of a clip.
-    pub aggregate: Aggregate,
-    /// The loss on the gap between two clips.
-    pub objective: PairObjective,
-    /// Step size of Adam.
-    pub learning_rate: f64,
-    /// Decay of the weights at each step, as a share of the step size (decoupled, as in AdamW).
-    pub weight_decay: f64,
-    /// Pairs per step.
-    pub batch: usize,
-    /// Passes over the pairs.
-    pub epochs: usize,
-    /// Share of the answers kept for choosing the epoch that is kept; 0 keeps the last.
-    pub validation: f64,
-    /// Answers that the training people's mean mixture is worth when a new person's is fitted.
-    pub prior: f64,
-}
-
-impl Default for IdealConfig {
-    fn default() -> Self {
-        Self {
-            inputs: Inputs::Features,
-            scaling: InputScaling::Standardise,
-            space: IdealSpace::Learned {
-                dim: 8,
-                network: NetworkConfig {
-                    hidden: vec![],
-                    ..NetworkConfig::default()
-                },
-            },
-            prototypes: 2,
-            distance: IdealDistance::Squared,
-            aggregate: Aggregate::Mean,
-            objective: PairObjective::default(),
-            learning_rate: 1e-2,
-            weight_decay: 1e-4,
-            batch: 64,
-            epochs: 120,
-            validation: 0.1,
-            prior: 0.1,
-        }
-    }
-}
-
-impl IdealConfig {
-    /// Says what is wrong with the settings, if anything.
-    pub fn validate(&self) -> Result<(), RewardError> {
-        let check = |holds: bool, sentence: &str| {
-            if holds {
-                Ok(())
-            } else {
-                Err(RewardError::Other(format!("ideal.{sentence}")))
-            }
-        };
-        check(self.prototypes > 0, "prototypes is 0; give at least 1")?;
-        check(self.batch > 0, "batch is 0; give at least 1")?;
-        if let IdealSpace::Learned { dim, network } = &self.space {
-            check(*dim > 0, "space.dim is 0; give at least 1")?;
-            check(
-                !network.hidden.contains(&0),
-                "space.network.hidden has a layer without units; give at least 1",
-            )?;
-        }
-        check(
-            self.learning_rate.is_finite() && self.learning_rate > 0.0,
-            "learning_rate must be positive",
-        )?;
-        check(
-            self.weight_decay.is_finite() && self.weight_decay >= 0.0,
-            "weight_decay must not be negative",
-        )?;
-        check(
-            (0.0..1.0).contains(&self.validation),
-            "validation must be at least 0 and below 1",
-        )?;
-        check(
-            self.prior.is_finite() && self.prior >= 0.0,
-            "prior must not be negative",
-        )?;
-        self.objective.validate()
-    }
-}
 
 #[derive(Module, Debug)]
 struct IdealNetwork {
@@ -453,11 +335,6 @@ impl IdealPoints {
     }
 
     #[cfg(test)]
-    pub(super) fn set_prior(&mut self, prior: f64) {
-        self.config.prior = prior;
-    }
-
-    #[cfg(test)]
     pub(super) fn prototype_values(&self) -> (Vec<f64>, usize) {
         self.prototypes().unwrap()
     }
@@ -546,17 +423,6 @@ impl IdealPoints {
     }
 }
 
-/// `Σ_k w_k p_k`.
-fn mix(mixture: &[f64], prototypes: &[f64], dim: usize) -> Vec<f64> {
-    let mut ideal = vec![0.0; dim];
-    for (w, prototype) in mixture.iter().zip(prototypes.chunks_exact(dim)) {
-        for (u, p) in ideal.iter_mut().zip(prototype) {
-            *u += w * p;
-        }
-    }
-    ideal
-}
-
 /// Makes everybody's pairs weigh as much together, and all of them as much as before.
 fn balance(pairs: &mut [Pair]) {
     let mut by_user: BTreeMap<String, f64> = BTreeMap::new();
@@ -569,72 +435,6 @@ fn balance(pairs: &mut [Pair]) {
         if own > 0.0 {
             pair.target.weight *= share / own;
         }
-    }
-}
-
-/// The problem of [`IdealPoints::fit_user`].
-struct Fit<'a> {
-    model: &'a IdealPoints,
-    pairs: &'a [Pair],
-    clips: &'a [Vec<f64>],
-    prototypes: &'a [f64],
-    dim: usize,
-    mean: &'a [f64],
-}
-
-impl Fit<'_> {
-    /// The objective and its gradient by the mixture.
-    fn evaluate(&self, mixture: &[f64]) -> (f64, Vec<f64>) {
-        let config = &self.model.config;
-        let ideal = mix(mixture, self.prototypes, self.dim);
-        let mut pooled: Vec<Option<(f64, Vec<f64>)>> = vec![None; self.clips.len()];
-        let mut value = 0.0;
-        let mut by_ideal = vec![0.0; self.dim];
-        for pair in self.pairs {
-            for i in [pair.first, pair.second] {
-                pooled[i].get_or_insert_with(|| {
-                    let rewards = self.model.rewards(&self.clips[i], &ideal);
-                    let mut slope = vec![0.0; self.dim];
-                    for (f, r) in self.clips[i].chunks_exact(self.dim).zip(&rewards) {
-                        let factor = match config.distance {
-                            IdealDistance::Squared => 2.0,
-                            IdealDistance::Norm => -1.0 / r,
-                        };
-                        for ((s, f), u) in slope.iter_mut().zip(f).zip(&ideal) {
-                            *s += factor * (f - u);
-                        }
-                    }
-                    if config.aggregate == Aggregate::Mean {
-                        let count = rewards.len().max(1) as f64;
-                        slope.iter_mut().for_each(|s| *s /= count);
-                    }
-                    (self.model.pool(&rewards), slope)
-                });
-            }
-            let (Some(first), Some(second)) = (&pooled[pair.first], &pooled[pair.second]) else {
-                continue;
-            };
-            let found = config
-                .objective
-                .evaluate_target(first.0 - second.0, &pair.target);
-            value += pair.target.weight * found.loss;
-            let slope = pair.target.weight * found.slope;
-            for (g, (a, b)) in by_ideal.iter_mut().zip(first.1.iter().zip(&second.1)) {
-                *g += slope * (a - b);
-            }
-        }
-        let mut gradient: Vec<f64> = self
-            .prototypes
-            .chunks_exact(self.dim)
-            .map(|p| p.iter().zip(&by_ideal).map(|(p, g)| p * g).sum())
-            .collect();
-        for ((g, w), m) in gradient.iter_mut().zip(mixture).zip(self.mean) {
-            if *m > 0.0 {
-                value += config.prior * m * (m / w).ln();
-                *g -= config.prior * m / w;
-            }
-        }
-        (value, gradient)
     }
 }
 

@@ -1,273 +1,34 @@
 //! [`LatentUsers`]: a person is a few numbers, inferred from a few of their answers (VPL, arXiv 2408.10075).
 
+mod belief;
+mod config;
+mod posterior;
+
+pub use config::{LatentConfig, RewardScale};
+pub use posterior::Posterior;
+
 use std::collections::BTreeMap;
 
-use burn::module::{Module, Param};
-use burn::tensor::activation::softplus;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::module::Module as _;
+use burn::tensor::{Device, Tensor};
+use rand::SeedableRng as _;
 use rand::seq::SliceRandom as _;
-use rand::{Rng, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rapport_perception::EncoderSpec;
 use serde::{Deserialize, Serialize};
 
-use super::config::{Aggregate, InputScaling, Inputs};
+use self::belief::{Beliefs, LatentNetwork, encoder_batch};
+use self::posterior::normal;
+use super::config::Aggregate;
 use super::pairs::{Pair, Pairs};
 use super::scorer::{Batch, InputMap, mean_row};
 use super::train::Tally;
 use crate::model::{Clip, Context, RewardError, RewardModel, Signal};
-use crate::network::{
-    self, Activation, Descent, Network, NetworkConfig, rows, training_device, values,
-};
-use crate::objective::{PairObjective, PairTarget, sigmoid};
+#[cfg(test)]
+use crate::network::Network;
+use crate::network::{self, Descent, rows, training_device, values};
+use crate::objective::{PairTarget, sigmoid};
 use crate::store::{Parts, StoredReward, Tensor as Stored, Tensors, prefixed, to_toml};
-
-/// In which units people's rewards are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RewardScale {
-    /// Those that the scorer found: one person's may be larger than another's.
-    #[default]
-    Raw,
-    /// The mean probability of beating the frames that were compared, `(1/M) Σ_m σ(r(s, z) - r(s_m, z))`: everybody's rewards lie
-    /// in 0..=1. After the paper's scaling by self-play preference optimisation, which trains a second network on pairs of
-    /// states for it; here the scorer's own gaps are used.
-    Comparisons,
-}
-
-/// How people's latents are learned.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LatentConfig {
-    /// What it looks at.
-    pub inputs: Inputs,
-    /// What is done to each input before the networks.
-    pub scaling: InputScaling,
-    /// Numbers that make up a person; 0 makes it one reward for all.
-    pub latent: usize,
-    /// Shape of the scorer.
-    pub scorer: NetworkConfig,
-    /// Shape of the encoder of answers.
-    pub encoder: NetworkConfig,
-    /// How rewards of frames become that of a clip.
-    pub aggregate: Aggregate,
-    /// In which units people's rewards are.
-    pub scale: RewardScale,
-    /// The loss on the gap between two clips; its temperature is the paper's `scale`.
-    pub objective: PairObjective,
-    /// Answers of a person that are encoded together, N.
-    pub answers: usize,
-    /// Weight β of the divergence in the end.
-    pub beta: f64,
-    /// Share of the training over which β rises from 0 to that, along half a cosine.
-    pub annealing: f64,
-    /// Step size of Adam.
-    pub learning_rate: f64,
-    /// Decay of the weights at each step, as a share of the step size (decoupled, as in AdamW).
-    pub weight_decay: f64,
-    /// Sets of N answers per step.
-    pub batch: usize,
-    /// Passes over the answers.
-    pub epochs: usize,
-}
-
-impl Default for LatentConfig {
-    fn default() -> Self {
-        Self {
-            inputs: Inputs::Features,
-            scaling: InputScaling::Standardise,
-            latent: 4,
-            scorer: NetworkConfig {
-                hidden: vec![64, 64],
-                activation: Activation::LeakyRelu,
-            },
-            encoder: NetworkConfig {
-                hidden: vec![64, 64],
-                activation: Activation::LeakyRelu,
-            },
-            aggregate: Aggregate::Mean,
-            scale: RewardScale::Raw,
-            objective: PairObjective::default(),
-            answers: 8,
-            beta: 0.1,
-            annealing: 0.5,
-            learning_rate: 2e-3,
-            weight_decay: 1e-4,
-            batch: 8,
-            epochs: 60,
-        }
-    }
-}
-
-impl LatentConfig {
-    /// Sizes of the paper: latent 32, both networks 3 x 256 leaky units, 500 epochs at 1e-3, sums over frames.
-    pub fn paper() -> Self {
-        let network = NetworkConfig {
-            hidden: vec![256; 3],
-            activation: Activation::LeakyRelu,
-        };
-        Self {
-            latent: 32,
-            scorer: network.clone(),
-            encoder: network,
-            aggregate: Aggregate::Sum,
-            beta: 1.0,
-            learning_rate: 1e-3,
-            weight_decay: 0.0,
-            batch: 256,
-            epochs: 500,
-            ..Self::default()
-        }
-    }
-
-    /// Says what is wrong with the settings, if anything.
-    pub fn validate(&self) -> Result<(), RewardError> {
-        let check = |holds: bool, sentence: &str| {
-            if holds {
-                Ok(())
-            } else {
-                Err(RewardError::Other(format!("latent.{sentence}")))
-            }
-        };
-        check(self.answers > 0, "answers is 0; give at least 1")?;
-        check(self.batch > 0, "batch is 0; give at least 1")?;
-        check(
-            !self.scorer.hidden.contains(&0) && !self.encoder.hidden.contains(&0),
-            "scorer and encoder need units in every layer",
-        )?;
-        check(
-            self.beta.is_finite() && self.beta >= 0.0,
-            "beta must not be negative",
-        )?;
-        check(
-            (0.0..=1.0).contains(&self.annealing),
-            "annealing must lie between 0 and 1",
-        )?;
-        check(
-            self.learning_rate.is_finite() && self.learning_rate > 0.0,
-            "learning_rate must be positive",
-        )?;
-        check(
-            self.weight_decay.is_finite() && self.weight_decay >= 0.0,
-            "weight_decay must not be negative",
-        )?;
-        self.objective.validate()
-    }
-
-    /// β after a share of the training.
-    pub fn beta_at(&self, progress: f64) -> f64 {
-        if progress >= self.annealing {
-            return self.beta;
-        }
-        let turn = std::f64::consts::PI * progress / self.annealing;
-        self.beta * 0.5 * (1.0 - turn.cos())
-    }
-}
-
-/// What is known of a person: independent normal distributions of the latent's numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Posterior {
-    /// Means, `[latent]`.
-    pub mean: Vec<f64>,
-    /// Variances, `[latent]`.
-    pub variance: Vec<f64>,
-}
-
-impl Posterior {
-    /// A latent drawn from it.
-    pub fn sample(&self, rng: &mut impl Rng) -> Vec<f64> {
-        self.mean
-            .iter()
-            .zip(&self.variance)
-            .map(|(m, v)| m + v.sqrt() * normal(rng))
-            .collect()
-    }
-
-    /// Kullback-Leibler divergence from `prior`, nats: `½ Σ [ln(v_p / v) + (v + (m - m_p)²) / v_p - 1]`. (The released code
-    /// leaves the ½ out, which doubles its β.)
-    pub fn divergence(&self, prior: &Self) -> f64 {
-        let own = self.mean.iter().zip(&self.variance);
-        let theirs = prior.mean.iter().zip(&prior.variance);
-        own.zip(theirs)
-            .map(|((m, v), (mp, vp))| 0.5 * ((vp / v).ln() + (v + (m - mp).powi(2)) / vp - 1.0))
-            .sum()
-    }
-}
-
-/// A standard normal number (Box and Muller).
-fn normal(rng: &mut impl Rng) -> f64 {
-    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-    radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
-}
-
-#[derive(Module, Debug)]
-struct LatentNetwork {
-    /// `[frame, latent]` to a reward.
-    scorer: Network,
-    /// An answer to means and precisions, `[2 latent]`.
-    encoder: Network,
-    /// The prior's means and logarithms of precisions, `[latent]` each.
-    prior_mean: Param<Tensor<1>>,
-    prior_precision: Param<Tensor<1>>,
-}
-
-/// Means and precisions of posteriors, `[sets, latent]` each.
-type Beliefs = (Tensor<2>, Tensor<2>);
-
-impl LatentNetwork {
-    fn new(config: &LatentConfig, width: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
-        let latent = config.latent;
-        // A latent of no numbers still needs a tensor to stand for it.
-        let zeros = || {
-            Tensor::from_data(
-                TensorData::new(vec![0.0f32; latent.max(1)], [latent.max(1)]),
-                device,
-            )
-        };
-        Self {
-            scorer: Network::new(&config.scorer, width + latent, 1, rng, device),
-            encoder: Network::new(
-                &config.encoder,
-                2 * width + 1,
-                2 * latent.max(1),
-                rng,
-                device,
-            ),
-            prior_mean: Param::from_tensor(zeros()),
-            prior_precision: Param::from_tensor(zeros()),
-        }
-    }
-
-    fn prior(&self, sets: usize) -> Beliefs {
-        let mean = self.prior_mean.val().unsqueeze::<2>();
-        let precision = self.prior_precision.val().unsqueeze::<2>().exp();
-        (mean.repeat_dim(0, sets), precision.repeat_dim(0, sets))
-    }
-
-    /// Each answer is an expert with a mean and a precision; the posterior is their product with the prior. `pool`,
-    /// `[sets, answers]`, says whose answer is whose.
-    fn encode(&self, answers: Tensor<2>, pool: Tensor<2>) -> Beliefs {
-        let sets = pool.dims()[0];
-        let (mean, precision) = self.prior(sets);
-        let found = self.encoder.forward(answers);
-        let latent = found.dims()[1] / 2;
-        let own = softplus(found.clone().narrow(1, latent, latent), 1.0);
-        let weighed = found.narrow(1, 0, latent) * own.clone();
-        let total = precision.clone() + pool.clone().matmul(own);
-        let mean = (precision * mean + pool.matmul(weighed)) / total.clone();
-        (mean, total)
-    }
-
-    /// Mean over sets of the divergence from the prior.
-    fn divergence(&self, (mean, precision): &Beliefs) -> Tensor<1> {
-        let sets = mean.dims()[0];
-        let (prior_mean, prior_precision) = self.prior(sets);
-        let ratio = prior_precision.clone() / precision.clone();
-        let off = (mean.clone() - prior_mean).square() * prior_precision;
-        ((ratio.clone() + off - ratio.log() - 1.0) * 0.5).sum() / sets as f64
-    }
-}
 
 /// One epoch of a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -616,38 +377,6 @@ impl LatentUsers {
 
 fn mean_rows(clips: &[Vec<f32>], width: usize) -> Vec<Vec<f32>> {
     clips.iter().map(|rows| mean_row(rows, width)).collect()
-}
-
-/// Rows of answers, `[answers, 2 width + 1]`: the mean frame of the better clip, that of the other, and how decided the answer
-/// was; and whose they are, `[sets, answers]`.
-fn encoder_batch(
-    pairs: &[Pair],
-    sets: &[Vec<usize>],
-    means: &[Vec<f32>],
-    width: usize,
-    device: &Device,
-) -> (Tensor<2>, Tensor<2>) {
-    let count = sets.iter().map(Vec::len).sum::<usize>();
-    let mut encoded = Vec::with_capacity(count * (2 * width + 1));
-    let mut pool = vec![0.0f32; sets.len() * count];
-    let mut at = 0;
-    for (set, items) in sets.iter().enumerate() {
-        for &i in items {
-            let pair = &pairs[i];
-            let (better, other) = if pair.target.label >= 0.5 {
-                (pair.first, pair.second)
-            } else {
-                (pair.second, pair.first)
-            };
-            encoded.extend_from_slice(&means[better]);
-            encoded.extend_from_slice(&means[other]);
-            encoded.push((2.0 * pair.target.label - 1.0).abs() as f32);
-            pool[set * count + at] = 1.0;
-            at += 1;
-        }
-    }
-    let pool = Tensor::from_data(TensorData::new(pool, [sets.len(), count]), device);
-    (rows(&encoded, 2 * width + 1, device), pool)
 }
 
 impl RewardModel for LatentUsers {

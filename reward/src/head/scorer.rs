@@ -70,12 +70,16 @@ impl InputMap {
             }
         }
         if scaling == InputScaling::Standardise {
-            for i in 0..width {
-                let deviation = (squares[i] / count).sqrt();
-                let moves = deviation > 1e-6 * mean[i].abs().max(1e-6);
-                map.mean[i] = mean[i] as f32;
-                map.scale[i] = if moves { (1.0 / deviation) as f32 } else { 0.0 };
-            }
+            map.mean = mean.iter().map(|&m| m as f32).collect();
+            map.scale = mean
+                .iter()
+                .zip(&squares)
+                .map(|(m, s)| {
+                    let deviation = (s / count).sqrt();
+                    let moves = deviation > 1e-6 * m.abs().max(1e-6);
+                    if moves { (1.0 / deviation) as f32 } else { 0.0 }
+                })
+                .collect();
         }
         Ok(map)
     }

@@ -49,14 +49,6 @@ fn small() -> HeadConfig {
     }
 }
 
-fn few_steps() -> HeadConfig {
-    HeadConfig {
-        members: 1,
-        epochs: 20,
-        ..small()
-    }
-}
-
 #[test]
 fn weak_labels_are_the_wrong_ones() {
     for seed in 0..2 {
@@ -102,19 +94,18 @@ fn cleaning_helps_on_average() {
         let held_out = compare(&clips(150, 2, 6, 7), 300, 8, truth);
         let train = |pairs: &Pairs| {
             let (head, _) =
-                PreferenceHead::train(&encoder(6), pairs, Condition::None, &few_steps(), seed)
-                    .unwrap();
+                PreferenceHead::train(&encoder(6), pairs, Condition::None, &small(), seed).unwrap();
             head.accuracy(&held_out).unwrap().unwrap()
         };
         let config = CleanConfig {
-            members: 4,
+            members: 5,
             ..CleanConfig::default()
         };
         let (cleaned, _) = PreferenceHead::clean(
             &encoder(6),
             &pairs,
             Condition::None,
-            &few_steps(),
+            &small(),
             &config,
             seed,
         )

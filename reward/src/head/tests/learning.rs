@@ -199,7 +199,7 @@ fn fifty_labels_do_behind_named_features_and_the_gap_closes_with_more() {
             inputs,
             members: 2,
             batch: if count < 100 { 32 } else { 256 },
-            epochs: if count < 100 { 60 } else { 14 },
+            epochs: if count < 100 { 60 } else { 20 },
             ..quick()
         };
         let (head, _) =

@@ -56,10 +56,10 @@ fn peoples_mixtures_foretell_real_choices_better_than_one_reward_for_all() {
         aggregate: Aggregate::Mean,
         members: 1,
         resampling: Resampling::All,
-        learning_rate: 2e-2,
-        epochs: 40,
+        learning_rate: 1e-2,
+        epochs: 30,
         validation: 0.0,
-        batch: 256,
+        batch: 64,
         ..HeadConfig::default()
     };
     let (head, _) = PreferenceHead::train(&encoder(4), &seen, Condition::None, &config, 1).unwrap();
@@ -73,8 +73,6 @@ fn peoples_mixtures_foretell_real_choices_better_than_one_reward_for_all() {
             },
             prototypes,
             epochs: 60,
-            batch: 256,
-            learning_rate: 2e-2,
             validation: 0.0,
             ..IdealConfig::default()
         };
