@@ -23,11 +23,15 @@ pub fn page(report: &Report, samples: &[Sample], args: &Args) -> Page {
         ),
     );
     page.verdict(tone(x.verdict), headline(x.verdict), &x.summary);
-    let (decided, open): (Vec<&Check>, Vec<&Check>) = x
-        .checks
-        .iter()
-        .partition(|c| c.verdict != Verdict::CannotTell);
-    let answers: Vec<Answer> = decided.into_iter().chain(open).map(answer).collect();
+    let mut checks: Vec<&Check> = x.checks.iter().collect();
+    // What speaks against it first.
+    checks.sort_by_key(|c| match c.verdict {
+        Verdict::Bad => 0,
+        Verdict::Doubtful => 1,
+        Verdict::Good => 2,
+        Verdict::CannotTell => 3,
+    });
+    let answers: Vec<Answer> = checks.into_iter().map(answer).collect();
     page.answers(&answers);
     pressure(&mut page, report);
     episodes(&mut page, report, samples);
