@@ -118,7 +118,6 @@ fn a_reward_is_examined_and_the_report_can_be_read_by_people_and_machines() {
     );
     let html = std::fs::read_to_string(&page).unwrap();
     assert!(html.contains("<svg") && html.contains("class='verdict bad'"));
-    assert!(!html.contains("NaN") && !html.contains("http://") || html.contains("www.w3.org"));
     assert!(Path::new(&curves).metadata().unwrap().len() > 5_000);
 
     // Transport knows no order: the report says so in words.

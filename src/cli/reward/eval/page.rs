@@ -1,10 +1,10 @@
 //! The page: the verdict, the checks, and the curves behind them.
 
-use rapport::reward::eval::{Check, Point, Rung, Sample, Verdict};
+use rapport::reward::eval::{Check, Point, Probe, Rung, Sample, Verdict};
 
 use super::{Args, Report, unit};
 use crate::report::html::{Answer, Figure, Page, Tone};
-use crate::report::plots::{Axes, Series, bars, lines};
+use crate::report::plots::{Axes, Series, lines, ranking};
 
 /// Episodes drawn.
 const EPISODES: usize = 6;
@@ -23,11 +23,15 @@ pub fn page(report: &Report, samples: &[Sample], args: &Args) -> Page {
         ),
     );
     page.verdict(tone(x.verdict), headline(x.verdict), &x.summary);
-    let (decided, open): (Vec<&Check>, Vec<&Check>) = x
-        .checks
-        .iter()
-        .partition(|c| c.verdict != Verdict::CannotTell);
-    let answers: Vec<Answer> = decided.into_iter().chain(open).map(answer).collect();
+    let mut checks: Vec<&Check> = x.checks.iter().collect();
+    // What speaks against it first.
+    checks.sort_by_key(|c| match c.verdict {
+        Verdict::Bad => 0,
+        Verdict::Doubtful => 1,
+        Verdict::Good => 2,
+        Verdict::CannotTell => 3,
+    });
+    let answers: Vec<Answer> = checks.into_iter().map(answer).collect();
     page.answers(&answers);
     pressure(&mut page, report);
     episodes(&mut page, report, samples);
@@ -244,23 +248,28 @@ fn insight(page: &mut Page, report: &Report) {
     }
     page.section("What it looks at");
     page.text("A linear probe predicts each quantity, on episodes it was not fitted on, from the numbers that the reward looks at (left); and how closely the reward itself goes along with each (right). A reward should go along with the truth more than with anything else.");
-    let bar = |pick: &dyn Fn(&rapport::reward::eval::Probe) -> Option<f64>| {
+    let bar = |pick: &dyn Fn(&Probe) -> Option<f64>| -> Vec<(String, f64)> {
         probes
             .iter()
-            .map(|p| {
-                let v = pick(p).unwrap_or(0.0);
-                (p.dimension.clone(), v, v, v)
-            })
-            .collect::<Vec<_>>()
+            .map(|p| (p.dimension.clone(), pick(p).unwrap_or(0.0)))
+            .collect()
     };
     let read = bar(&|p| p.read);
     let rewarded = bar(&|p| p.rewarded);
     page.row(&[
         Figure::svg(
-            &bars("what can be read", "rank correlation, held out", &read),
+            &ranking(
+                "what can be read",
+                "rank correlation, held out",
+                &read,
+                "truth",
+            ),
             "",
         ),
-        Figure::svg(&bars("what is rewarded", "rank correlation", &rewarded), ""),
+        Figure::svg(
+            &ranking("what is rewarded", "rank correlation", &rewarded, "truth"),
+            "",
+        ),
     ]);
     if let Some(c) = &x.calibration {
         let kept = Series::new("kept", c.coverage.clone());
