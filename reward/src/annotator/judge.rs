@@ -192,7 +192,6 @@ mod tests {
             f64::from(agreed as u32) / all as f64,
             f64::from(own as u32) / all as f64,
         );
-        eprintln!("judge {agreed:.3}, policy itself {own:.3}");
         assert!(
             agreed > 0.85 && agreed > own + 0.2,
             "judge {agreed}, policy itself {own}"

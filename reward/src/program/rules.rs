@@ -468,7 +468,6 @@ mod tests {
             precision(None, 1.0),
             precision(None, 0.05),
         );
-        eprintln!("tightening {tightening:.3}, loose {loose:.3}, strict {strict:.3}");
         assert!(
             tightening < 0.5 * loose.min(strict),
             "tightening {tightening}, loose {loose}, strict {strict}"

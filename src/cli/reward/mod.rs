@@ -4,7 +4,6 @@ mod align;
 mod eval;
 mod label;
 mod learn;
-
 mod search;
 mod text;
 mod trained;

@@ -77,8 +77,8 @@ impl CaptionsConfig {
 /// Where answers come from and what is made of them.
 enum Source {
     Retrieval(Background<String, bool>, Retrieval),
-    Classify(Background<String, bool>, Classifier),
-    Rank(Background<[String; 2], f64>, Ranker),
+    Classify(Background<String, bool>, Box<Classifier>),
+    Rank(Background<[String; 2], f64>, Box<Ranker>),
 }
 
 /// ```text
@@ -106,9 +106,10 @@ impl CaptionReward {
         let background = Background::start(annotator, config.annotator.clone())?;
         let source = match config.distil {
             Distil::Retrieval => Source::Retrieval(background, Retrieval::default()),
-            Distil::Classify => {
-                Source::Classify(background, Classifier::new(config.scorer.clone())?)
-            }
+            Distil::Classify => Source::Classify(
+                background,
+                Box::new(Classifier::new(config.scorer.clone())?),
+            ),
             Distil::Rank => {
                 return Err(RewardError::Other(
                     "captions.distil = \"rank\" needs an annotator of pairs".into(),
@@ -126,7 +127,10 @@ impl CaptionReward {
         config.validate()?;
         let background = Background::start(annotator, config.annotator.clone())?;
         let ranker = Ranker::new(config.scorer.clone(), config.threshold)?;
-        Ok(Self::with(config, Source::Rank(background, ranker)))
+        Ok(Self::with(
+            config,
+            Source::Rank(background, Box::new(ranker)),
+        ))
     }
 
     fn with(config: CaptionsConfig, source: Source) -> Self {

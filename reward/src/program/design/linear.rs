@@ -406,17 +406,17 @@ impl<'a> Planner<'a> {
 
     /// What each reward tells the learner: the derivative of the informativeness, `[states * actions]`.
     fn gain(&self, policy: &[f64], starts: &[usize]) -> Vec<f64> {
-        let (task, actions) = (self.task, self.task.actions);
+        let actions = self.task.actions;
         let visits = self.visits(starts);
         let mut gain = vec![0.0; policy.len()];
-        for s in 0..task.states {
+        for (s, visited) in visits.iter().enumerate() {
             let row = s * actions..(s + 1) * actions;
             let advantages: Vec<f64> = row.clone().map(|i| -self.gaps[i]).collect();
             let policy = &policy[row.clone()];
             let mean: f64 = policy.iter().zip(&advantages).map(|(p, a)| p * a).sum();
             // Σ_a p_a (A_a - Ā)(R_a - R̄) has the derivative p_a (A_a - Ā) by R_a: what R̄ adds sums to nothing.
             for (k, i) in row.enumerate() {
-                gain[i] = visits[s] * policy[k] * (advantages[k] - mean);
+                gain[i] = visited * policy[k] * (advantages[k] - mean);
             }
         }
         gain

@@ -256,7 +256,6 @@ fn where_episodes_share_their_structure_lifetime_novelty_finds_the_goal_and_epis
     let episodic = success(Some(&bonus(Episodic::FirstVisit, Lifetime::None)), 12);
     let product = success(Some(&bonus(Episodic::FirstVisit, Lifetime::Count)), 12);
     let found = format!("none {none}, global {global}, episodic {episodic}, product {product}");
-    eprintln!("{found}");
     assert!(global >= 0.9 && product >= 0.9, "{found}");
     assert!(none <= global - 0.15 && episodic <= none - 0.15, "{found}");
 }
@@ -348,7 +347,6 @@ fn where_episodes_share_nothing_episodic_novelty_finds_the_goal_and_lifetime_nov
     let episodic = wandering(Some(&raw(Episodic::FirstVisit, Lifetime::None)), 12);
     let product = wandering(Some(&raw(Episodic::FirstVisit, Lifetime::Count)), 12);
     let found = format!("none {none}, global {global}, episodic {episodic}, product {product}");
-    eprintln!("{found}");
     assert!(
         episodic > 0.9 && product >= episodic - 0.05 && global < episodic - 0.2,
         "{found}"

@@ -162,7 +162,6 @@ fn five_rounds_of_best_and_worst_find_a_gentler_push_than_one_round_or_thirty_pr
         open.push(play(seed + 100, 1, 30)[0]);
     }
     let found = format!("round 1 {first:.2?}, round 5 {last:.2?}, thirty at once {open:.2?}");
-    eprintln!("{found}");
     assert!(
         mean(&last) > mean(&first) + 0.1 && mean(&last) > mean(&open),
         "{found}"
