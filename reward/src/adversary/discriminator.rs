@@ -5,8 +5,8 @@
 //! loss = E_rollout softplus(z) + E_demonstration (softplus(z) - y z) - w_H E H(σ(z)) + λ E max(0, ‖∇_x z‖ - k)²    y ~ U(0.7, 1.2)
 //! ```
 //!
-//! The last part is taken between demonstrations and rollouts, one point on the line between two drawn ones. It is one-sided, as the paper's
-//! variant is that only forbids steepness; the gradient is exact, see `lipschitz`.
+//! The last part is taken between demonstrations and rollouts, at one point on the line between two drawn ones. It is one-sided: only
+//! steepness costs. The gradient is exact, see `lipschitz`.
 
 use burn::module::Module as _;
 use burn::tensor::activation::{relu, sigmoid};
