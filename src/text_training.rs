@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use burn::module::{AutodiffModule as _, Module, Param};
+use burn::module::{Module, Param};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt as _, SeedableRng as _};
@@ -63,7 +63,12 @@ impl Default for TextTrainingConfig {
 impl TextTrainingConfig {
     /// Fails on numbers that train nothing.
     pub fn validate(&self) -> Result<(), RewardError> {
-        let counts = [self.scenes, self.views, self.scenes_per_batch, self.views_per_scene];
+        let counts = [
+            self.scenes,
+            self.views,
+            self.scenes_per_batch,
+            self.views_per_scene,
+        ];
         if counts.contains(&0) || !(self.rate > 0.0 && self.rate.is_finite()) {
             return Err(RewardError::Other(
                 "scenes, views and the step size must be above 0".into(),

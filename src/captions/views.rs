@@ -102,11 +102,7 @@ impl Scenery {
         }
         colouring.fixtures.resize(config.fixtures.len(), None);
         let world = World::new(Scene::new(config)?)?;
-        let eyes = Eyes::new(
-            world.scene().model().clone(),
-            Backend::Cpu,
-            Quality::Fast,
-        );
+        let eyes = Eyes::new(world.scene().model().clone(), Backend::Cpu, Quality::Fast);
         Ok(Self {
             task,
             world,
@@ -277,7 +273,8 @@ mod tests {
     fn every_scene_has_a_goal_that_some_state_fulfils() {
         for task in TASKS {
             let mut rng = ChaCha8Rng::seed_from_u64(1);
-            let mut scenery = Scenery::new(task, Split::Trained, Place::Anywhere, &mut rng).unwrap();
+            let mut scenery =
+                Scenery::new(task, Split::Trained, Place::Anywhere, &mut rng).unwrap();
             let (goal, _) = scenery.goal();
             let done = (0..80)
                 .filter(|_| scenery.view(&mut rng).unwrap().facts.contains(&goal[0]))
@@ -286,8 +283,11 @@ mod tests {
         }
         for task in UNSEEN_TASKS {
             let mut rng = ChaCha8Rng::seed_from_u64(1);
-            let mut scenery = Scenery::new(task, Split::HeldOut, Place::AsInTask, &mut rng).unwrap();
-            assert!(!scenery.goal().0.is_empty() && !scenery.view(&mut rng).unwrap().facts.is_empty());
+            let mut scenery =
+                Scenery::new(task, Split::HeldOut, Place::AsInTask, &mut rng).unwrap();
+            assert!(
+                !scenery.goal().0.is_empty() && !scenery.view(&mut rng).unwrap().facts.is_empty()
+            );
         }
     }
 }

@@ -54,7 +54,12 @@ fn nouns(kind: &str) -> &'static [&'static str] {
         "line" => &["line", "stripe"],
         "door" => &["door of the cabinet", "cabinet door", "door"],
         "drawer" => &["drawer"],
-        "gripper" => &["gripper", "tip of the gripper", "hand of the robot", "robot's fingers"],
+        "gripper" => &[
+            "gripper",
+            "tip of the gripper",
+            "hand of the robot",
+            "robot's fingers",
+        ],
         _ => &["thing"],
     }
 }
@@ -96,7 +101,10 @@ fn phrasings(relation: Relation) -> (&'static [&'static str], &'static [&'static
                 "the {a} is close to the {b}",
                 "the {b} is near the {a}",
             ],
-            &["the {a} is right by the {b}", "hardly any way is left from the {a} to the {b}"],
+            &[
+                "the {a} is right by the {b}",
+                "hardly any way is left from the {a} to the {b}",
+            ],
         ),
         Relation::Away => (
             &[
@@ -122,7 +130,10 @@ fn phrasings(relation: Relation) -> (&'static [&'static str], &'static [&'static
                 "the {b} is up in the air",
                 "the {b} was picked up",
             ],
-            &["the {a} carries the {b} above the table", "the {b} hangs in the {a}"],
+            &[
+                "the {a} carries the {b} above the table",
+                "the {b} hangs in the {a}",
+            ],
         ),
         Relation::Lying => (
             &[
@@ -141,7 +152,11 @@ fn phrasings(relation: Relation) -> (&'static [&'static str], &'static [&'static
             &["the {a} and the {b} make a tower"],
         ),
         Relation::Open => (
-            &["the {a} is open", "the {a} is wide open", "the {a} stands open"],
+            &[
+                "the {a} is open",
+                "the {a} is wide open",
+                "the {a} stands open",
+            ],
             &["somebody opened the {a}"],
         ),
         Relation::HalfOpen => (
@@ -189,7 +204,11 @@ pub fn sentence(fact: &Fact, split: Split, rng: &mut ChaCha8Rng) -> String {
         text = text.replace(mark, &name);
     }
     if text.contains("{all}") {
-        let all: Vec<String> = fact.things.iter().map(|t| format!("a {}", name(t))).collect();
+        let all: Vec<String> = fact
+            .things
+            .iter()
+            .map(|t| format!("a {}", name(t)))
+            .collect();
         text = text.replace("{all}", &all.join(" and "));
     }
     text
@@ -213,7 +232,10 @@ mod tests {
                 assert!(!text.contains(word), "{text}");
             }
             let text = sentence(&on, Split::HeldOut, &mut rng);
-            assert!(text.contains("red brick") && text.contains("green pad"), "{text}");
+            assert!(
+                text.contains("red brick") && text.contains("green pad"),
+                "{text}"
+            );
         }
     }
 

@@ -13,8 +13,8 @@ use rapport::reward::{
 };
 use serde::Serialize;
 
-use super::text::{Sentences, text_reward};
 use super::Eyes;
+use super::text::{Sentences, text_reward};
 use crate::cli::Usage;
 use crate::clips::Library;
 use crate::ui::Ui;
@@ -81,12 +81,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Usage("this kind of reward is learned from demonstrations: give them with --dataset".into())
     })?;
     let mut encoder = args.eyes.open()?;
-    let library = Library::encode(
-        dataset,
-        args.eyes.camera.as_deref(),
-        &mut *encoder,
-        ui,
-    )?;
+    let library = Library::encode(dataset, args.eyes.camera.as_deref(), &mut *encoder, ui)?;
     let model = build(args, encoder.spec(), library.features())?;
     RewardDir::new(&args.out).save(&*model, encoder.spec(), args.seed)?;
     let summary = Summary {

@@ -39,10 +39,7 @@ pub struct Sentences {
 }
 
 /// A reward for looking like the goal sentences, and what it was made on.
-pub fn text_reward(
-    sentences: &Sentences,
-    eyes: &Eyes,
-) -> anyhow::Result<(TextMatch, EncoderSpec)> {
+pub fn text_reward(sentences: &Sentences, eyes: &Eyes) -> anyhow::Result<(TextMatch, EncoderSpec)> {
     if sentences.goal.is_empty() {
         return Err(Usage("a text reward needs a goal: --goal \"...\"".into()).into());
     }
@@ -59,19 +56,18 @@ pub fn text_reward(
         .into());
     }
     let mut encoder = open_text(name, eyes.device)?;
-    let alpha = sentences
-        .alpha
-        .unwrap_or(if sentences.baseline.is_empty() { 0.0 } else { 0.5 });
+    let alpha = sentences.alpha.unwrap_or(if sentences.baseline.is_empty() {
+        0.0
+    } else {
+        0.5
+    });
     let config = TextMatchConfig {
         goal: sentences.goal.clone(),
         baseline: sentences.baseline.clone(),
         alpha,
         mean: PromptMean::Plain,
     };
-    Ok((
-        text_match(&mut *encoder, config)?,
-        encoder.spec().clone(),
-    ))
+    Ok((text_match(&mut *encoder, config)?, encoder.spec().clone()))
 }
 
 fn text_match(encoder: &mut dyn TextEncoder, config: TextMatchConfig) -> anyhow::Result<TextMatch> {
@@ -231,8 +227,14 @@ pub fn run_eval(args: &EvalArgs, ui: Ui) -> anyhow::Result<()> {
         for scene in 0..args.scenes {
             anyhow::ensure!(!interrupt::requested(), "stopped; nothing was measured");
             let seed = APART + args.seed * 1_000_003 + (number * 1_000 + scene) as u64;
-            let correlations =
-                measure_scene(args, task, (hues, words), seed, &mut *pictures, &mut *sentences)?;
+            let correlations = measure_scene(
+                args,
+                task,
+                (hues, words),
+                seed,
+                &mut *pictures,
+                &mut *sentences,
+            )?;
             for (found, correlation) in found.iter_mut().zip(correlations) {
                 found.extend(correlation);
             }
@@ -301,7 +303,10 @@ fn measure_scene(
     let features: Features = pictures.encode(&frames)?;
     let (goal, scene) = scenery.goal();
     let config = TextMatchConfig {
-        goal: goal.iter().map(|fact| fact.sentence(words, &mut rng)).collect(),
+        goal: goal
+            .iter()
+            .map(|fact| fact.sentence(words, &mut rng))
+            .collect(),
         baseline: vec![scene.sentence(words, &mut rng)],
         alpha: 0.0,
         mean: PromptMean::Plain,
