@@ -27,6 +27,21 @@ impl Preferred {
         }
     }
 
+    /// What should be seen, in words, and what is seen anyway. The preference itself cannot be said in the words that the image-text
+    /// model knows.
+    pub fn in_words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Avoid => (
+                "the red cube is on the green disc",
+                "a red cube, a green disc and a skittle on a table",
+            ),
+            Self::Group => (
+                "the red cube is touching the blue cube",
+                "a red cube and a blue cube on a table",
+            ),
+        }
+    }
+
     /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {

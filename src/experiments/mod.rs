@@ -2,7 +2,6 @@
 //! steps`). They join simulator, encoder and rewards, and know no learner: what is measured is the reward itself.
 
 pub mod claim;
-pub mod claim_report;
 pub mod filming;
 mod labels;
 pub mod manner;
@@ -10,4 +9,3 @@ pub mod rivals;
 mod side_by_side;
 mod statistics;
 pub mod steps;
-pub mod steps_report;

@@ -1,14 +1,13 @@
 //! The rewards that are compared, each learned from the same clips and, where it needs them, the same answers.
 
-use rand::seq::SliceRandom as _;
-use rand::{RngExt as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
+use anyhow::Context as _;
 use rapport::perception::{EncoderSpec, Features};
-use rapport::reward::network::{Descent, Network, rows, training_device, values};
+use rapport::reward::head::{Condition, HeadConfig, Pair, Pairs, PreferenceHead, Resampling};
+use rapport::reward::matching::{TextMatch, TextMatchConfig};
 use rapport::reward::steps::SegmentationConfig;
 use rapport::reward::transport::Points;
 use rapport::reward::{
-    AlignConfig, Aligned, Alignment, Clip, Comparisons, Context, GoalDistance, GoalDistanceConfig,
+    AlignConfig, Aligned, Alignment, Clip, Comparisons, GoalDistance, GoalDistanceConfig,
     NetworkConfig, PerceptualSteps, RewardModel, StepsConfig, TransportConfig, TransportMatch,
     TransportMatchConfig,
 };
@@ -28,16 +27,19 @@ pub enum Method {
     Steps,
     /// Distance to the exemplars' last frames.
     Goal,
+    /// How well a frame fits the task in words (VLM-RM), in the small image-text space that comes with Rapport.
+    Text,
 }
 
 impl Method {
     /// All, in the order of tables.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Rapl,
         Self::Rlhf,
         Self::Transport,
         Self::Steps,
         Self::Goal,
+        Self::Text,
     ];
 
     /// As tables call it.
@@ -48,6 +50,7 @@ impl Method {
             Self::Transport => "transport, frozen features",
             Self::Steps => "perceptual steps",
             Self::Goal => "goal distance",
+            Self::Text => "text (VLM-RM)",
         }
     }
 
@@ -64,6 +67,21 @@ pub struct Seen {
     pub whole: Features,
     /// `[frames, components]`.
     pub small: Features,
+    /// `[frames, common]`, in the space of pictures and sentences; None where the encoder has none.
+    pub spoken: Option<Features>,
+}
+
+/// The task in words, in the space that [`Seen::spoken`] is in.
+#[derive(Clone, Debug)]
+pub struct Sentences {
+    /// The space.
+    pub space: EncoderSpec,
+    /// What should be seen and what is seen anyway.
+    pub config: TextMatchConfig,
+    /// Embedded, one row a sentence.
+    pub goals: Features,
+    /// Embedded, one row a sentence.
+    pub baselines: Features,
 }
 
 /// What everybody learns from.
@@ -74,6 +92,8 @@ pub struct School {
     pub pool: Vec<Seen>,
     /// Clips of the task done well, which nobody ranked.
     pub exemplars: Vec<Seen>,
+    /// The task in words, where the encoder's features can be compared with them.
+    pub sentences: Option<Sentences>,
 }
 
 /// How the rewards are learned.
@@ -85,13 +105,7 @@ pub struct RivalsConfig {
     /// The alignment.
     pub align: AlignConfig,
     /// The scorer behind Bradley and Terry's model.
-    pub scorer: NetworkConfig,
-    /// Its passes over the answers.
-    pub scorer_epochs: usize,
-    /// Its step size.
-    pub scorer_rate: f64,
-    /// Its decay of the weights.
-    pub scorer_decay: f64,
+    pub head: HeadConfig,
     /// Perceptual steps.
     pub steps: StepsConfig,
 }
@@ -106,13 +120,18 @@ impl Default for RivalsConfig {
                 ..AlignConfig::default()
             },
             transport,
-            scorer: NetworkConfig {
-                hidden: vec![32],
-                ..NetworkConfig::default()
+            head: HeadConfig {
+                network: NetworkConfig {
+                    hidden: vec![32],
+                    ..NetworkConfig::default()
+                },
+                members: 1,
+                resampling: Resampling::All,
+                learning_rate: 3e-3,
+                weight_decay: 1e-2,
+                epochs: 30,
+                ..HeadConfig::default()
             },
-            scorer_epochs: 30,
-            scorer_rate: 3e-3,
-            scorer_decay: 1e-2,
             steps: StepsConfig {
                 segmentation: SegmentationConfig {
                     min_size: 3,
@@ -136,6 +155,7 @@ pub struct Rival {
 enum Sees {
     Whole,
     Small,
+    Spoken,
 }
 
 struct Anchored {
@@ -182,11 +202,17 @@ impl Rival {
                     }),
                 }
             }
-            Method::Rlhf => Self {
-                model: Box::new(Scorer::learn(school, triplets, config, seed)?),
-                sees: Sees::Small,
-                anchored: None,
-            },
+            Method::Rlhf => {
+                let spec = small_spec(school);
+                let pairs = pairs(school, triplets);
+                let (head, _) =
+                    PreferenceHead::train(&spec, &pairs, Condition::None, &config.head, seed)?;
+                Self {
+                    model: Box::new(head),
+                    sees: Sees::Small,
+                    anchored: None,
+                }
+            }
             Method::Transport => Self {
                 model: Box::new(TransportMatch::new(&school.encoder, &whole, matching)?),
                 sees: Sees::Whole,
@@ -217,6 +243,22 @@ impl Rival {
                     anchored: None,
                 }
             }
+            Method::Text => {
+                let Some(words) = &school.sentences else {
+                    anyhow::bail!("the encoder's features cannot be compared with sentences");
+                };
+                let model = TextMatch::new(
+                    &words.space,
+                    words.goals.clone(),
+                    words.baselines.clone(),
+                    words.config.clone(),
+                )?;
+                Self {
+                    model: Box::new(model),
+                    sees: Sees::Spoken,
+                    anchored: None,
+                }
+            }
         })
     }
 
@@ -225,9 +267,14 @@ impl Rival {
         let features = match self.sees {
             Sees::Whole => &clip.whole,
             Sees::Small => &clip.small,
+            Sees::Spoken => clip
+                .spoken
+                .as_ref()
+                .context("a clip was not put into the space of sentences")?,
         };
         let clip = Clip::from_features(features.clone(), 1.0);
-        Ok(self.model.score(&clip, &Context::default())?.per_step)
+        let nobody = rapport::reward::Context::default();
+        Ok(self.model.score(&clip, &nobody)?.per_step)
     }
 
     /// Whether `middle` is nearer to `best` than `worst` is: the question that RAPL is trained on. None where clips are not
@@ -257,71 +304,24 @@ fn small_spec(school: &School) -> EncoderSpec {
     }
 }
 
-/// Scores single frames; a clip is worth the mean of its frames, and the better of two wins with probability `σ(difference)`.
-struct Scorer {
-    network: Network,
-}
-
-impl Scorer {
-    /// Every triplet is three pairs.
-    fn learn(
-        school: &School,
-        triplets: &[[usize; 3]],
-        config: &RivalsConfig,
-        seed: u64,
-    ) -> anyhow::Result<Self> {
-        /// Pairs of a step.
-        const BATCH: usize = 32;
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let device = training_device();
-        let spec = small_spec(school);
-        let mut network = Network::new(&config.scorer, spec.dim, 1, &mut rng, &device);
-        let mut descent = Descent::new(config.scorer_rate, config.scorer_decay);
-        let mut pairs: Vec<(usize, usize)> = triplets
-            .iter()
-            .flat_map(|&[best, middle, worst]| [(best, middle), (middle, worst), (best, worst)])
-            .collect();
-        for _ in 0..config.scorer_epochs {
-            pairs.shuffle(&mut rng);
-            for batch in pairs.chunks(BATCH) {
-                let stack = |of: &dyn Fn(&(usize, usize)) -> usize| -> Vec<f32> {
-                    batch
-                        .iter()
-                        .flat_map(|pair| school.pool[of(pair)].small.as_slice().iter().copied())
-                        .collect()
-                };
-                let both = [stack(&|pair| pair.0), stack(&|pair| pair.1)].concat();
-                let frames = both.len() / spec.dim / (2 * batch.len());
-                let scores = network.forward(rows(&both, spec.dim, &device));
-                let returns = scores.reshape([2 * batch.len(), frames]).mean_dim(1);
-                let better = returns.clone().slice([0..batch.len()]);
-                let worse = returns.slice([batch.len()..2 * batch.len()]);
-                let gap = better - worse;
-                let loss = burn::tensor::activation::softplus(-gap, 1.0).mean();
-                network = descent.step(network, loss)?.0;
-            }
-        }
-        let _ = rng.random::<u64>();
-        Ok(Self { network })
-    }
-}
-
-impl RewardModel for Scorer {
-    fn score(
-        &self,
-        clip: &Clip,
-        _: &Context,
-    ) -> Result<rapport::reward::Signal, rapport::reward::RewardError> {
-        use burn::module::Module as _;
-        let device = burn::tensor::Device::flex();
-        let features = &clip.features;
-        let input = rows(features.as_slice(), features.dim(), &device);
-        let scores = values(self.network.clone().valid().forward(input))?;
-        let per_step = scores.into_iter().map(f64::from).collect();
-        Ok(rapport::reward::Signal::new(per_step))
-    }
-
-    fn causal(&self) -> bool {
-        true
+/// Every triplet as its three pairs.
+fn pairs(school: &School, triplets: &[[usize; 3]]) -> Pairs {
+    let clips = school
+        .pool
+        .iter()
+        .map(|clip| Clip::from_features(clip.small.clone(), 1.0))
+        .collect();
+    let items = triplets
+        .iter()
+        .enumerate()
+        .flat_map(|(answer, &[best, middle, worst])| {
+            [(best, middle), (middle, worst), (best, worst)]
+                .map(|(better, worse)| Pair::new(better, worse, 1.0, answer))
+        })
+        .collect();
+    Pairs {
+        clips,
+        items,
+        skipped: 0,
     }
 }

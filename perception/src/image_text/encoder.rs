@@ -91,6 +91,21 @@ impl ImageTextEncoder {
             device,
         })
     }
+
+    /// Features of [`PICTURE_ENCODER`] that are already there, `[rows, dim of that encoder]`, put into the common space.
+    ///
+    /// # Errors
+    /// [`EncoderError::Other`] for features of another width.
+    pub fn embed_taps(&self, taps: &Features) -> Result<Features, EncoderError> {
+        let expected = self.under.spec().dim;
+        if !taps.is_empty() && taps.dim() != expected {
+            return Err(EncoderError::Other(format!(
+                "features are {} wide, those of {PICTURE_ENCODER} are {expected}",
+                taps.dim()
+            )));
+        }
+        through(taps, self.spec.dim, &self.device, |x| self.heads.image(x))
+    }
 }
 
 impl TextHalf {
@@ -137,7 +152,7 @@ impl Encoder for ImageTextEncoder {
 
     fn encode(&mut self, frames: &[RgbImage]) -> Result<Features, EncoderError> {
         let taps = self.under.encode(frames)?;
-        through(&taps, self.spec.dim, &self.device, |x| self.heads.image(x))
+        self.embed_taps(&taps)
     }
 }
 

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::Usage;
 use crate::cli::environment::from_name;
-use crate::experiments::claim::{Cache, Claim, ClaimConfig};
-use crate::experiments::claim_report;
+use crate::experiments::claim::{Cache, Claim, ClaimConfig, report};
 use crate::experiments::filming::Set;
 use crate::experiments::manner::Preferred;
 use crate::experiments::rivals::Method;
@@ -29,7 +28,7 @@ pub struct Args {
     /// Looks of the test clips: same, room, arm, room-and-arm.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = from_name::<Set>)]
     sets: Vec<Set>,
-    /// Rewards: rapl, rlhf, transport, steps, goal.
+    /// Rewards: rapl, rlhf, transport, steps, goal, text.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = from_name::<Method>)]
     methods: Vec<Method>,
     /// Numbers of answers, ascending.
@@ -56,6 +55,9 @@ pub struct Args {
     /// Weight of the entropy in the transport plan; RAPL's is 1.
     #[arg(long)]
     epsilon: Option<f64>,
+    /// Measure nothing; put earlier runs together, of other seeds or tasks.
+    #[arg(long, value_name = "CLAIM.json", num_args = 1..)]
+    from: Vec<PathBuf>,
     /// Keep features on disk (up to 2 GB): the next run with the same clips is faster.
     #[arg(long)]
     cache: bool,
@@ -108,10 +110,14 @@ impl Args {
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let cache = if args.cache { Cache::Disk } else { Cache::None };
-    let claim = Claim::measure(args.config()?, cache, ui)?;
+    let claim = if args.from.is_empty() {
+        Claim::measure(args.config()?, cache, ui)?
+    } else {
+        Claim::together(&args.from)?
+    };
     if let Some(out) = &args.out {
-        claim_report::write(&claim, out)?;
+        report::write(&claim, out)?;
         ui.say(format!("open {}", out.join("claim.html").display()));
     }
-    ui.result(&claim, || claim_report::table(&claim))
+    ui.result(&claim, || report::table(&claim))
 }

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::Usage;
 use crate::cli::environment::from_name;
-use crate::experiments::steps::{Bench, BenchConfig, Staged};
-use crate::experiments::steps_report;
+use crate::experiments::steps::{Bench, BenchConfig, Staged, report};
 use crate::ui::Ui;
 
 /// Measure perceptual steps: are a task's steps found without labels, and recognised in new videos?
@@ -74,8 +73,8 @@ impl Args {
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let bench = Bench::measure(args.config()?, ui)?;
     if let Some(out) = &args.out {
-        steps_report::write(&bench, out)?;
+        report::write(&bench, out)?;
         ui.say(format!("open {}", out.join("steps.html").display()));
     }
-    ui.result(&bench, || steps_report::table(&bench))
+    ui.result(&bench, || report::table(&bench))
 }

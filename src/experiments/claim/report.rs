@@ -7,10 +7,11 @@ use anyhow::Context as _;
 use image::RgbImage;
 use rapport::reward::eval::Interval;
 
-use super::claim::{Claim, Row};
-use super::filming::Set;
-use super::manner::Preferred;
-use super::rivals::Method;
+use super::{Claim, Clips, Row};
+use crate::experiments::filming::Set;
+use crate::experiments::manner::Preferred;
+use crate::experiments::rivals::Method;
+use crate::experiments::statistics::mean;
 use crate::report::html::{Figure, Page};
 use crate::report::plots::{Curve, Grid, Panel, Stroke};
 use crate::run_dir::write_atomically;
@@ -55,8 +56,8 @@ pub fn table(claim: &Claim) -> String {
         "\n{} answers, {} seeds; mean and half the width of Student's 95 % interval. triplets: held-out triplets whose middle clip is put above\nthe worst (chance .50); nearer: whose middle is nearer to the best than the worst is; rho: Spearman with the hidden reward.",
         claim.config.headline, claim.config.seeds
     );
-    for (set, why) in &claim.left_out {
-        let _ = write!(text, "\nleft out: {}: {why}", set.name());
+    for (what, why) in &claim.left_out {
+        let _ = write!(text, "\nleft out: {what}: {why}");
     }
     text
 }
@@ -96,6 +97,7 @@ fn color(method: Method) -> &'static str {
         Method::Transport => "#8a8f98",
         Method::Steps => "#3d9a50",
         Method::Goal => "#c8423b",
+        Method::Text => "#7d55b5",
     }
 }
 
@@ -227,17 +229,24 @@ fn page(claim: &Claim, grid: &Grid) -> anyhow::Result<Page> {
     page.table(&head, &cells, &best);
     page.text("Triplets in order: held-out triplets whose middle clip gets more reward than the worst (chance 0.5). Middle nearer: whose middle clip is nearer to the best than the worst is, for rewards that compare clips. Within clips: over the frames of each of the third of the clips that the person likes least, as RAPL's released code does it.");
     page.section("The clips");
-    for clips in &claim.clips {
+    for &task in &config.tasks {
+        let of: Vec<_> = claim.clips.iter().filter(|c| c.task == task).collect();
+        let mut returns: Vec<f64> = of.iter().flat_map(|c| c.returns.clone()).collect();
+        returns.sort_by(f64::total_cmp);
+        let quartiles: Vec<String> = (0..5)
+            .filter_map(|i| returns.get(i * (returns.len() - 1) / 4))
+            .map(|quartile| format!("{quartile:.2}"))
+            .collect();
+        let percent = |share: fn(&Clips) -> f64| {
+            let shares: Vec<f64> = of.iter().map(|c| share(c)).collect();
+            100.0 * mean(&shares).unwrap_or(0.0)
+        };
         page.text(&format!(
-            "{}: hidden returns of the test clips {:.2} / {:.2} / {:.2} / {:.2} / {:.2} (least, quartiles, greatest); {:.0} % of them and {:.0} % of the exemplars are successes.",
-            clips.task.name(),
-            clips.returns[0],
-            clips.returns[1],
-            clips.returns[2],
-            clips.returns[3],
-            clips.returns[4],
-            100.0 * clips.success,
-            100.0 * clips.exemplar_success
+            "{}: hidden returns of the test clips {} (least, quartiles, greatest); {:.0} % of them and {:.0} % of the exemplars are successes.",
+            task.name(),
+            quartiles.join(" / "),
+            percent(|c| c.success),
+            percent(|c| c.exemplar_success)
         ));
     }
     for sample in &claim.samples {
@@ -270,7 +279,7 @@ fn page(claim: &Claim, grid: &Grid) -> anyhow::Result<Page> {
     let seconds: Vec<Vec<String>> = claim
         .seconds
         .iter()
-        .map(|(what, seconds)| vec![(*what).into(), format!("{seconds:.0} s")])
+        .map(|(what, seconds)| vec![what.clone(), format!("{seconds:.0} s")])
         .collect();
     page.table(&["stage", "time"], &seconds, &[]);
     Ok(page)

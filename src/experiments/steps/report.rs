@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use rapport::reward::eval::Interval;
 
-use super::claim_report::strip;
-use super::steps::{Bench, Line, Row, Sample, weighting_name};
+use super::{Bench, Line, Row, Sample, weighting_name};
+use crate::experiments::claim::report::strip;
 use crate::report::html::{Figure, Page};
 use crate::report::plots::{Axes, Series, lines};
 use crate::run_dir::write_atomically;
