@@ -84,6 +84,19 @@ pub struct Sentences {
     pub baselines: Features,
 }
 
+impl Sentences {
+    /// The reward for what they say.
+    pub fn reward(&self) -> anyhow::Result<TextMatch> {
+        let (goals, baselines) = (self.goals.clone(), self.baselines.clone());
+        Ok(TextMatch::new(
+            &self.space,
+            goals,
+            baselines,
+            self.config.clone(),
+        )?)
+    }
+}
+
 /// What everybody learns from.
 pub struct School {
     /// The encoder.
@@ -247,14 +260,8 @@ impl Rival {
                 let Some(words) = &school.sentences else {
                     anyhow::bail!("the encoder's features cannot be compared with sentences");
                 };
-                let model = TextMatch::new(
-                    &words.space,
-                    words.goals.clone(),
-                    words.baselines.clone(),
-                    words.config.clone(),
-                )?;
                 Self {
-                    model: Box::new(model),
+                    model: Box::new(words.reward()?),
                     sees: Sees::Spoken,
                     anchored: None,
                 }

@@ -160,7 +160,7 @@ fn panel(claim: &Claim, task: Preferred, set: Set) -> Panel {
     Panel {
         title: format!("{}: {}", task.name(), set.name()),
         x: "answers".into(),
-        y: "Spearman with the hidden return".into(),
+        y: "Spearman".into(),
         curves,
         range: (-0.4, 1.0),
         marks: Vec::new(),
