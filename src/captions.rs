@@ -7,6 +7,6 @@ mod facts;
 mod views;
 mod words;
 
-pub use facts::{Fact, Relation, Thing};
+pub use facts::{Fact, Relation};
 pub use views::{Place, Scenery, TASKS, UNSEEN_TASKS, View};
 pub use words::Split;

@@ -10,6 +10,7 @@ mod importing;
 mod interrupt;
 mod labelling;
 mod practice;
+mod prefer;
 mod recording;
 mod report;
 mod run_dir;

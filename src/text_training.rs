@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rapport::perception::image_text::{Heads, HeadsSize, PICTURE_ENCODER};
-use rapport::perception::{DeviceChoice, Encoder, Features, TextEncoder};
+use rapport::perception::{DeviceChoice, Features, TextEncoder};
 use rapport::reward::RewardError;
 use rapport::reward::network::{Descent, training_device, values};
 use rayon::prelude::*;
@@ -31,6 +31,8 @@ pub struct TextTrainingConfig {
     pub scenes_per_batch: usize,
     /// Pictures of each of those scenes.
     pub views_per_scene: usize,
+    /// Sentences for each fact of a scene, drawn once: a sentence costs more than a picture.
+    pub wordings: usize,
     /// Step size at the start; it falls to nothing along a cosine.
     pub rate: f64,
     /// Decoupled weight decay.
@@ -51,6 +53,7 @@ impl Default for TextTrainingConfig {
             steps: 4_000,
             scenes_per_batch: 24,
             views_per_scene: 8,
+            wordings: 3,
             rate: 1e-3,
             weight_decay: 1e-2,
             scene_share: 0.1,
@@ -68,10 +71,11 @@ impl TextTrainingConfig {
             self.views,
             self.scenes_per_batch,
             self.views_per_scene,
+            self.wordings,
         ];
         if counts.contains(&0) || !(self.rate > 0.0 && self.rate.is_finite()) {
             return Err(RewardError::Other(
-                "scenes, views and the step size must be above 0".into(),
+                "scenes, views, wordings and the step size must be above 0".into(),
             ));
         }
         Ok(())
@@ -122,29 +126,40 @@ fn draw_scene(scene: usize, config: &TextTrainingConfig) -> anyhow::Result<Vec<V
     (0..config.views).map(|_| scenery.view(&mut rng)).collect()
 }
 
-/// Sentences of facts, with their meanings, made when they are first needed.
-struct Phrases<'a> {
-    encoder: &'a mut dyn TextEncoder,
-    known: HashMap<String, Vec<f32>>,
+/// Sentences for the facts of each scene, and what they mean.
+struct Phrases {
+    /// By scene and fact: rows of `meanings`.
+    said: HashMap<(usize, Fact), Vec<usize>>,
+    /// `[sentences, meaning]`.
+    meanings: Features,
 }
 
-impl Phrases<'_> {
-    fn meanings(&mut self, sentences: &[String]) -> anyhow::Result<Vec<f32>> {
-        let mut new: Vec<&str> = sentences
-            .iter()
-            .filter(|s| !self.known.contains_key(*s))
-            .map(String::as_str)
-            .collect();
-        new.sort_unstable();
-        new.dedup();
-        let rows = self.encoder.encode_text(&new)?;
-        for (sentence, row) in new.iter().zip(rows.rows()) {
-            self.known.insert((*sentence).to_owned(), row.to_vec());
+impl Phrases {
+    fn draw(
+        corpus: &Corpus,
+        encoder: &mut dyn TextEncoder,
+        wordings: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> anyhow::Result<Self> {
+        let (mut said, mut sentences, mut rows) = (HashMap::new(), Vec::new(), HashMap::new());
+        for (picture, facts) in corpus.facts.iter().enumerate() {
+            for fact in facts {
+                let key = (picture / corpus.views, fact.clone());
+                said.entry(key).or_insert_with(|| {
+                    let mut one = || {
+                        let sentence = fact.sentence(Split::Trained, rng);
+                        *rows.entry(sentence.clone()).or_insert_with(|| {
+                            sentences.push(sentence);
+                            sentences.len() - 1
+                        })
+                    };
+                    (0..wordings).map(|_| one()).collect::<Vec<usize>>()
+                });
+            }
         }
-        Ok(sentences
-            .iter()
-            .flat_map(|s| self.known[s].iter().copied())
-            .collect())
+        let sentences: Vec<&str> = sentences.iter().map(String::as_str).collect();
+        let meanings = encoder.encode_text(&sentences)?;
+        Ok(Self { said, meanings })
     }
 }
 
@@ -192,16 +207,13 @@ pub fn train(
         log_scale: Param::from_tensor(Tensor::from_floats([10.0f32.ln()], &device)),
     };
     let standard = Standard::of(&corpus.taps, size.channels);
-    let mut phrases = Phrases {
-        encoder: sentences,
-        known: HashMap::new(),
-    };
+    let phrases = Phrases::draw(corpus, sentences, config.wordings, &mut rng)?;
     let mut descent = Descent::new(config.rate, config.weight_decay);
     let (mut losses, mut recent) = (Vec::new(), Vec::new());
     for step in 0..config.steps {
         let share = step as f64 / config.steps as f64;
         descent.rate = config.rate * 0.5 * (1.0 + (std::f64::consts::PI * share).cos());
-        let batch = Batch::draw(corpus, &standard, &mut phrases, config, &mut rng)?;
+        let batch = Batch::draw(corpus, &standard, &phrases, config, &mut rng);
         let loss = batch.loss(&module, &device);
         let (next, loss) = descent.step(module, loss)?;
         module = next;
@@ -218,7 +230,7 @@ pub fn train(
     let report = TextTrainingReport {
         loss: losses,
         temperature: 1.0 / scale,
-        sentences: phrases.known.len(),
+        sentences: phrases.meanings.len(),
     };
     Ok((standard.fold_into(module.heads)?, report))
 }
@@ -292,10 +304,10 @@ impl Batch {
     fn draw(
         corpus: &Corpus,
         standard: &Standard,
-        phrases: &mut Phrases<'_>,
+        phrases: &Phrases,
         config: &TextTrainingConfig,
         rng: &mut ChaCha8Rng,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let scenes = corpus.facts.len() / corpus.views;
         let (mut taps, mut pictures) = (Vec::new(), Vec::new());
         for _ in 0..config.scenes_per_batch {
@@ -311,6 +323,7 @@ impl Batch {
             }
         }
         let mut said = Vec::with_capacity(pictures.len());
+        let mut meanings = Vec::new();
         for &picture in &pictures {
             let facts = &corpus.facts[picture];
             let scene = facts.len() - 1;
@@ -319,12 +332,12 @@ impl Batch {
             } else {
                 rng.random_range(0..scene)
             };
-            said.push(&facts[which]);
+            let fact = &facts[which];
+            let ways = &phrases.said[&(picture / corpus.views, fact.clone())];
+            let way = ways[rng.random_range(0..ways.len())];
+            meanings.extend_from_slice(phrases.meanings.row(way));
+            said.push(fact);
         }
-        let sentences: Vec<String> = said
-            .iter()
-            .map(|fact| fact.sentence(Split::Trained, rng))
-            .collect();
         let count = pictures.len();
         let mut mask = vec![0.0; count * count];
         for (i, &picture) in pictures.iter().enumerate() {
@@ -334,12 +347,12 @@ impl Batch {
                 }
             }
         }
-        Ok(Self {
+        Self {
             taps,
-            meanings: phrases.meanings(&sentences)?,
+            meanings,
             mask,
             count,
-        })
+        }
     }
 
     fn loss(&self, module: &Trained, device: &Device) -> Tensor<1> {

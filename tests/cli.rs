@@ -430,3 +430,93 @@ fn a_full_disk_is_one_sentence() {
     );
     assert!(!out.exists());
 }
+
+#[test]
+fn a_reward_is_made_of_a_sentence_and_trains() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reward, run) = (folder.path().join("reward"), folder.path().join("run"));
+    let (code, said, error) = rapport(&[
+        "reward",
+        "learn",
+        "--kind",
+        "text",
+        "--goal",
+        "the gripper touches the green ball",
+        "--baseline",
+        "a robot arm and a green ball",
+        "--out",
+        text(&reward),
+        "--json",
+    ]);
+    assert_eq!(code, 0, "{error}");
+    assert!(
+        said.contains("text-match") && said.contains("image-text:lite0-minilm"),
+        "{said}"
+    );
+    let kept = std::fs::read_to_string(reward.join("reward.toml")).unwrap();
+    assert!(kept.contains("the gripper touches the green ball") && kept.contains("alpha = 0.5"));
+    let (code, _, error) = rapport(&[
+        "train",
+        "--policy",
+        "sac",
+        "--env",
+        "so101-reach",
+        "--reward",
+        text(&reward),
+        "--steps",
+        "80",
+        "--hidden",
+        "16",
+        "--out",
+        text(&run),
+        "--quiet",
+    ]);
+    assert_eq!(code, 0, "{error}");
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let first: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+    assert!(first["learned_return"].as_f64().unwrap().is_finite());
+}
+
+#[test]
+fn a_text_reward_that_cannot_be_made_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("reward");
+    let learn = |more: &[&str], code: i32, parts: &[&str]| {
+        let mut words = vec!["reward", "learn", "--kind", "text", "--out", text(&out)];
+        words.extend(more);
+        refuses(&words, code, parts);
+    };
+    learn(&["--dataset", "nowhere"], 2, &["--goal"]);
+    learn(&["--goal", "a ball", "--alpha", "0.5"], 1, &["baseline"]);
+    learn(&["--goal", "a ball", "--alpha", "2"], 1, &["0..=1"]);
+    learn(
+        &["--goal", "a ball", "--encoder", "minilm"],
+        2,
+        &["minilm", "image-text"],
+    );
+    learn(
+        &["--goal", "a ball", "--encoder", "pixels@32"],
+        1,
+        &["pixels@32", "hf:openai"],
+    );
+    learn(
+        &["--goal", "a ball", "--encoder", "dir:/nowhere"],
+        1,
+        &["config.json"],
+    );
+    refuses(
+        &[
+            "reward",
+            "learn",
+            "--kind",
+            "goal",
+            "--goal",
+            "a ball",
+            "--out",
+            text(&out),
+        ],
+        2,
+        &["--dataset"],
+    );
+    assert!(!out.exists());
+}

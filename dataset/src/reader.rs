@@ -173,6 +173,28 @@ impl Dataset {
         self.images(index, camera, 0..meta.length)
     }
 
+    /// Images `frames` of a camera in episode `index`, `[time]`.
+    ///
+    /// # Errors
+    /// As [`frames`](Self::frames); [`Error::Invalid`] when the episode is shorter.
+    pub fn frames_between(
+        &self,
+        index: usize,
+        camera: &str,
+        frames: std::ops::Range<usize>,
+    ) -> Result<Vec<RgbImage>> {
+        let length = self.meta(index)?.length;
+        if frames.end > length {
+            return Err(Error::Invalid(format!(
+                "there are no frames {} to {} in episode {index} of {}, which has {length}",
+                frames.start,
+                frames.end,
+                self.dir.display()
+            )));
+        }
+        self.images(index, camera, frames)
+    }
+
     /// Image number `frame` of a camera in episode `index`.
     ///
     /// # Errors

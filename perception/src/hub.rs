@@ -85,7 +85,8 @@ impl Hub {
             fetch(&url, &blob, &announced).map_err(failed)?;
         }
         let snapshot = folder.join("snapshots").join(&announced.commit);
-        place(&blob, &announced.etag, &snapshot, name).map_err(|error| failed(error.to_string()))?;
+        place(&blob, &announced.etag, &snapshot, name)
+            .map_err(|error| failed(error.to_string()))?;
         write_atomically(&folder.join("refs/main"), announced.commit.as_bytes())
             .map_err(|error| failed(error.to_string()))?;
         Ok(Some(snapshot.join(name)))
@@ -170,14 +171,20 @@ fn fetch(url: &str, blob: &Path, announced: &Announced) -> Result<(), String> {
             .open(&partial)
             .map_err(problem)?;
         // Weights are larger than what the client takes for granted.
-        let mut body = answer.into_body().into_with_config().limit(u64::MAX).reader();
+        let mut body = answer
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader();
         io::copy(&mut body, &mut file).map_err(problem)?;
         file.flush().map_err(problem)?;
         file.sync_all().map_err(problem)?;
     }
     let found = fs::metadata(&partial).map_err(problem)?.len();
     if let Some(size) = announced.size.filter(|&size| size != found) {
-        return Err(format!("{found} of {size} bytes arrived; try again to go on from there"));
+        return Err(format!(
+            "{found} of {size} bytes arrived; try again to go on from there"
+        ));
     }
     if announced.etag.len() == 64 {
         let mut hasher = Sha256::new();
@@ -186,7 +193,10 @@ fn fetch(url: &str, blob: &Path, announced: &Announced) -> Result<(), String> {
         let hash = hex(&hasher.finalize());
         if hash != announced.etag {
             let _ = fs::remove_file(&partial);
-            return Err(format!("it has SHA-256 {hash}, the hub announced {}", announced.etag));
+            return Err(format!(
+                "it has SHA-256 {hash}, the hub announced {}",
+                announced.etag
+            ));
         }
     }
     fs::rename(&partial, blob).map_err(problem)

@@ -35,7 +35,10 @@ pub use cache::{CachedEncoder, FeatureCache, FeatureCacheConfig};
 pub use device::DeviceChoice;
 pub use encoder::{Encoder, EncoderError, EncoderSpec};
 pub use features::Features;
-pub use open::{OpenOptions, known_names, known_text_names, open, open_text, open_text_with, open_with};
+pub use open::{
+    Adaptable, OpenOptions, adaptable, known_names, known_text_names, open, open_text,
+    open_text_with, open_with,
+};
 pub use pca::{Pca, PcaConfig, PcaScale};
 pub use text::TextEncoder;
 pub use weights::data_dir;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::DeviceChoice;
 use crate::efficientnet::cpu::Kernels;
-use crate::efficientnet::{EfficientNetEncoder, Tap};
+use crate::efficientnet::{EfficientNetEncoder, Tail, Tap};
 use crate::encoder::{Encoder, EncoderError};
 use crate::image_text::{self, ImageTextEncoder, TextHalf};
 use crate::pixels::PixelsEncoder;
@@ -140,6 +140,37 @@ pub fn open_text_with(
     }
 }
 
+/// An encoder whose last blocks are to be adapted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adaptable {
+    /// Name of the encoder whose features the adapted blocks take.
+    pub below: String,
+    /// The tap of the whole.
+    pub tap: Tap,
+    /// Side of its pictures.
+    pub size: usize,
+}
+
+/// Takes the last `blocks` blocks off an encoder: what lies below never changes and can be encoded once.
+///
+/// # Errors
+/// [`EncoderError::UnknownEncoder`]; [`EncoderError::Other`] for an encoder that cannot be adapted.
+pub fn adaptable(name: &str, blocks: usize) -> Result<Adaptable, EncoderError> {
+    match name.parse()? {
+        EncoderName::EfficientNetLite0(tap, preprocess) => Ok(Adaptable {
+            below: format!(
+                "efficientnet-lite0:{}@{preprocess}",
+                Tail::below(tap, blocks)?
+            ),
+            tap,
+            size: preprocess.size as usize,
+        }),
+        EncoderName::Pixels(_) | EncoderName::ImageText => Err(EncoderError::Other(format!(
+            "{name} has nothing to adapt; use an efficientnet-lite0 encoder"
+        ))),
+    }
+}
+
 /// A parsed name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EncoderName {
@@ -218,6 +249,17 @@ mod tests {
                 name.parse::<EncoderName>().is_ok() || name.parse::<Source>().is_ok(),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn what_lies_below_adapted_blocks_is_an_encoder_itself() {
+        let found = adaptable("efficientnet-lite0:block10@112", 2).unwrap();
+        assert_eq!(found.below, "efficientnet-lite0:block8@112");
+        assert_eq!((found.tap, found.size), (Tap::Block(10), 112));
+        assert!(found.below.parse::<EncoderName>().is_ok());
+        for wrong in ["pixels@32", "efficientnet-lite0:pooled@224", "clip"] {
+            assert!(adaptable(wrong, 2).is_err());
         }
     }
 

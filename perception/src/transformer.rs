@@ -88,7 +88,9 @@ impl Size {
     /// # Errors
     /// [`EncoderError::Other`] naming the number.
     pub fn check(&self, what: &str) -> Result<(), EncoderError> {
-        let positive = [self.width, self.inner, self.layers, self.heads].iter().all(|&n| n > 0);
+        let positive = [self.width, self.inner, self.layers, self.heads]
+            .iter()
+            .all(|&n| n > 0);
         if !positive || !self.width.is_multiple_of(self.heads) {
             return Err(EncoderError::Other(format!(
                 "the {what} tower is {} wide with {} heads, {} layers and {} inside; the heads must divide the width, and nothing may be 0",
@@ -135,7 +137,10 @@ impl Block {
         };
         match self.order {
             Order::Pre => {
-                let x = x.clone() + self.attention.forward(self.attention_norm.forward(x), sight);
+                let x = x.clone()
+                    + self
+                        .attention
+                        .forward(self.attention_norm.forward(x), sight);
                 x.clone() + perceptron(self.perceptron_norm.forward(x))
             }
             Order::Post => {
@@ -253,12 +258,7 @@ impl Checkpoint<'_> {
     }
 
     /// `NAME.weight` and `NAME.bias`, `[width]`.
-    pub fn norm(
-        &self,
-        name: &str,
-        width: usize,
-        epsilon: f64,
-    ) -> Result<LayerNorm, EncoderError> {
+    pub fn norm(&self, name: &str, width: usize, epsilon: f64) -> Result<LayerNorm, EncoderError> {
         let mut norm = LayerNormConfig::new(width)
             .with_epsilon(epsilon)
             .init(self.device);
@@ -313,11 +313,7 @@ impl Checkpoint<'_> {
                 let [inner, outer] = names.perceptron;
                 Ok(Block {
                     attention: self.attention(&own, names.attention, width, size.heads)?,
-                    attention_norm: self.norm(
-                        &name(names.attention_norm),
-                        width,
-                        size.epsilon,
-                    )?,
+                    attention_norm: self.norm(&name(names.attention_norm), width, size.epsilon)?,
                     inner: self.linear(&name(inner), width, size.inner)?,
                     outer: self.linear(&name(outer), size.inner, width)?,
                     perceptron_norm: self.norm(
@@ -345,8 +341,6 @@ pub fn unit_rows(x: Tensor<2>) -> Tensor<2> {
 /// [`EncoderError::Other`] when the device gives another type.
 pub fn values(x: Tensor<2>) -> Result<Vec<f32>, EncoderError> {
     x.into_data().try_to_vec().map_err(|error| {
-        EncoderError::Other(format!(
-            "the device gave features of another type: {error}"
-        ))
+        EncoderError::Other(format!("the device gave features of another type: {error}"))
     })
 }

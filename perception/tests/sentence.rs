@@ -21,10 +21,16 @@ fn sentences_are_embedded_as_the_reference_embeds_them() {
     let mut encoder = MiniLm::open(DeviceChoice::Cpu).unwrap();
     let sentences: Vec<&str> = golden.sentences.iter().map(String::as_str).collect();
     let found = encoder.encode_text(&sentences).unwrap();
-    assert_eq!((found.len(), found.dim()), (golden.rows.len(), encoder.spec().dim));
+    assert_eq!(
+        (found.len(), found.dim()),
+        (golden.rows.len(), encoder.spec().dim)
+    );
     for (sentence, (found, expected)) in sentences.iter().zip(found.rows().zip(&golden.rows)) {
         for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-4, "{sentence}: {found} {expected}");
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "{sentence}: {found} {expected}"
+            );
         }
     }
     // Published with the weights' description: two sentences about eating, and one about something else.

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rapport_perception::state_dict::{HostTensor, StateDict};
-use rapport_perception::towers::{PairConfig, PictureTower, SentenceTower, Tokens, to_hugging_face};
+use rapport_perception::towers::{
+    PairConfig, PictureTower, SentenceTower, Tokens, to_hugging_face,
+};
 use rapport_perception::{DeviceChoice, open, open_text};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
@@ -66,14 +68,20 @@ fn weight(name: &str, shape: &[usize]) -> HostTensor {
 
 fn weights(golden: &Golden) -> HashMap<String, HostTensor> {
     let shapes = golden.shapes.iter();
-    shapes.map(|(name, shape)| (name.clone(), weight(name, shape))).collect()
+    shapes
+        .map(|(name, shape)| (name.clone(), weight(name, shape)))
+        .collect()
 }
 
 fn assert_near(found: Tensor<2>, expected: &[Vec<f32>], what: &str) {
     let found: Vec<f32> = found.into_data().try_to_vec().unwrap();
     let expected: Vec<f32> = expected.concat();
     assert_eq!(found.len(), expected.len());
-    let worst = found.iter().zip(&expected).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);
+    let worst = found
+        .iter()
+        .zip(&expected)
+        .map(|(f, e)| (f - e).abs())
+        .fold(0.0, f32::max);
     assert!(worst < 1e-4, "{what}: {worst}");
 }
 
@@ -84,10 +92,18 @@ fn check(name: &str, golden: &Golden, dict: &StateDict) {
     let pixels = uniform("pictures", 2 * 3 * side * side);
     let pictures = Tensor::<4>::from_data(TensorData::new(pixels, [2, 3, side, side]), &device);
     let tower = PictureTower::new(dict, &config, &device).unwrap();
-    assert_near(tower.forward(pictures), &golden.pictures, &format!("{name}, pictures"));
+    assert_near(
+        tower.forward(pictures),
+        &golden.pictures,
+        &format!("{name}, pictures"),
+    );
     let tower = SentenceTower::new(dict, &config, &device).unwrap();
     for (ids, row) in golden.sentences.iter().zip(&golden.rows) {
-        assert_near(tower.forward(&[ids]), std::slice::from_ref(row), &format!("{name}, {ids:?}"));
+        assert_near(
+            tower.forward(&[ids]),
+            std::slice::from_ref(row),
+            &format!("{name}, {ids:?}"),
+        );
     }
 }
 
@@ -121,7 +137,9 @@ fn as_open_clip(mut tensors: HashMap<String, HostTensor>) -> HashMap<String, Hos
             for end in ["weight", "bias"] {
                 let parts = ["q", "k", "v"].map(|p| {
                     tensors
-                        .remove(&format!("{tower}.encoder.layers.{layer}.self_attn.{p}_proj.{end}"))
+                        .remove(&format!(
+                            "{tower}.encoder.layers.{layer}.self_attn.{p}_proj.{end}"
+                        ))
                         .unwrap()
                 });
                 let mut shape = parts[0].shape.clone();
@@ -134,28 +152,41 @@ fn as_open_clip(mut tensors: HashMap<String, HostTensor>) -> HashMap<String, Hos
     }
     for (name, tensor) in tensors {
         let key = name
-            .replace("vision_model.encoder.layers.", "visual.transformer.resblocks.")
+            .replace(
+                "vision_model.encoder.layers.",
+                "visual.transformer.resblocks.",
+            )
             .replace("text_model.encoder.layers.", "transformer.resblocks.")
             .replace("self_attn.out_proj", "attn.out_proj")
             .replace("layer_norm", "ln_")
             .replace("mlp.fc1", "mlp.c_fc")
             .replace("mlp.fc2", "mlp.c_proj")
-            .replace("vision_model.embeddings.class_embedding", "visual.class_embedding")
+            .replace(
+                "vision_model.embeddings.class_embedding",
+                "visual.class_embedding",
+            )
             .replace("vision_model.embeddings.patch_embedding", "visual.conv1")
-            .replace("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding")
+            .replace(
+                "vision_model.embeddings.position_embedding.weight",
+                "visual.positional_embedding",
+            )
             .replace("vision_model.pre_layrnorm", "visual.ln_pre")
             .replace("vision_model.post_layernorm", "visual.ln_post")
             .replace("text_model.embeddings.token_embedding", "token_embedding")
-            .replace("text_model.embeddings.position_embedding.weight", "positional_embedding")
-            .replace("text_model.final_ln_norm", "ln_final")
-            .replace("text_model.final_layer_norm", "ln_final");
+            .replace(
+                "text_model.embeddings.position_embedding.weight",
+                "positional_embedding",
+            )
+            .replace("text_model.final_ln_", "ln_final");
         let (key, turned) = match &*key {
             "visual_projection.weight" => ("visual.proj", true),
             "text_projection.weight" => ("text_projection", true),
             other => (other, false),
         };
         let tensor = if turned {
-            let [a, b] = tensor.shape[..] else { unreachable!() };
+            let [a, b] = tensor.shape[..] else {
+                unreachable!()
+            };
             let values = (0..b).flat_map(|j| (0..a).map(move |i| (i, j)));
             HostTensor {
                 shape: vec![b, a],
@@ -187,8 +218,13 @@ fn a_missing_and_a_misshapen_tensor_are_named() {
     assert!(error.to_string().contains(name), "{error}");
     let name = "text_model.encoder.layers.1.mlp.fc2.weight";
     let bent = without(name, Some(vec![96, 48]));
-    let error = SentenceTower::new(&bent, &config, &device).unwrap_err().to_string();
-    assert!(error.contains(name) && error.contains("[96, 48]"), "{error}");
+    let error = SentenceTower::new(&bent, &config, &device)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(name) && error.contains("[96, 48]"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -205,34 +241,58 @@ fn a_thousand_strings_have_the_numbers_of_transformers() {
             (found != *expected).then_some((text, expected, found))
         })
         .collect();
-    assert!(wrong.is_empty(), "{} differ, such as {:?}", wrong.len(), wrong[0]);
+    assert!(
+        wrong.is_empty(),
+        "{} differ, such as {:?}",
+        wrong.len(),
+        wrong[0]
+    );
 }
 
 /// A folder as the hub has it, with a word-level tokenizer of a hundred words.
 fn folder(golden: &Golden, dtype: Dtype) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), "config.json", golden.config.to_string().as_bytes());
+    write(
+        dir.path(),
+        "config.json",
+        golden.config.to_string().as_bytes(),
+    );
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = weights(golden)
         .into_iter()
         .map(|(name, tensor)| {
             let bytes = match dtype {
-                Dtype::F16 => tensor.values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect(),
+                Dtype::F16 => tensor
+                    .values
+                    .iter()
+                    .flat_map(|&v| half::f16::from_f32(v).to_le_bytes())
+                    .collect(),
                 _ => tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
             };
             (name, tensor.shape, bytes)
         })
         .collect();
     let views = tensors.iter().map(|(name, shape, bytes)| {
-        (name.as_str(), TensorView::new(dtype, shape.clone(), bytes).unwrap())
+        (
+            name.as_str(),
+            TensorView::new(dtype, shape.clone(), bytes).unwrap(),
+        )
     });
-    write(dir.path(), "model.safetensors", &safetensors::serialize(views, None).unwrap());
+    write(
+        dir.path(),
+        "model.safetensors",
+        &safetensors::serialize(views, None).unwrap(),
+    );
     let words: BTreeMap<String, u32> = (0..98).map(|i| (format!("w{i}"), i)).collect();
     let tokenizer = serde_json::json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
         "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
         "model": {"type": "WordLevel", "vocab": words, "unk_token": "w0"}
     });
-    write(dir.path(), "tokenizer.json", tokenizer.to_string().as_bytes());
+    write(
+        dir.path(),
+        "tokenizer.json",
+        tokenizer.to_string().as_bytes(),
+    );
     dir
 }
 
@@ -251,9 +311,14 @@ fn a_folder_opens_as_a_pair_whose_halves_know_each_other() {
     // Punctuation and capitals are the same to SigLIP; the sentence is filled up with end marks.
     let rows = sentences.encode_text(&["W7, w3!", "w7 w3"]).unwrap();
     for ((found, same), expected) in rows.row(0).iter().zip(rows.row(1)).zip(&golden.rows[0]) {
-        assert!((found - expected).abs() < 1e-4 && found == same, "{found} {expected}");
+        assert!(
+            (found - expected).abs() < 1e-4 && found == same,
+            "{found} {expected}"
+        );
     }
-    let frame = image::RgbImage::from_fn(50, 40, |x, y| image::Rgb([(5 * x) as u8, (6 * y) as u8, 90]));
+    let frame = image::RgbImage::from_fn(50, 40, |x, y| {
+        image::Rgb([(5 * x) as u8, (6 * y) as u8, 90])
+    });
     let full = pictures.encode(&[frame.clone(), frame.clone()]).unwrap();
     assert_eq!((full.len(), full.dim()), (2, 48));
     assert_eq!(full.row(0), full.row(1));
@@ -261,7 +326,12 @@ fn a_folder_opens_as_a_pair_whose_halves_know_each_other() {
     let half = format!("dir:{}", halves.path().display());
     let mut half = open(&half, DeviceChoice::Cpu).unwrap();
     let near = half.encode(std::slice::from_ref(&frame)).unwrap();
-    let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let apart = |a: &[f32], b: &[f32]| {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max)
+    };
     assert!(apart(near.row(0), full.row(0)) < 1e-2);
     let mut cropped = open(&format!("{name}@crop"), DeviceChoice::Cpu).unwrap();
     let other = cropped.encode(std::slice::from_ref(&frame)).unwrap();

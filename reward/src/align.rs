@@ -12,13 +12,19 @@
 //! directions of little variance. Rotation, scaling and head fold into one matrix, so that an [`Alignment`] costs one product per frame.
 //!
 //! A clip of one frame is a clip: transport of 1 x 1 is the cosine distance.
+//!
+//! [`adapt`] trains the encoder's last blocks with the head.
 
+mod adapt;
+mod adapted;
 mod aligned;
 mod comparison;
 mod config;
 mod projection;
 mod train;
 
+pub use adapt::{AdaptConfig, AdaptReport, adapt};
+pub use adapted::{Adaptation, Adapted};
 pub use aligned::Aligned;
 pub use comparison::{Comparison, Comparisons};
 pub use config::{AlignConfig, Refit, Scaling, TransportObjective};

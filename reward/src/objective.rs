@@ -1,6 +1,10 @@
 //! [`PairObjective`]: the one loss on "this over that". What is compared decides the method: returns give Bradley-Terry,
 //! transport distances RAPL, log-probability ratios DPO, differences of log ratios and rewards PRDP.
 
+mod direct;
+
+pub use direct::{LogRatio, ProximalValue, proximal, ratio_gap, step_gaps};
+
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 

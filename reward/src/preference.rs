@@ -1,8 +1,21 @@
 //! What a person said about clips: the [`Preference`], and the [`PreferenceStore`] that keeps it.
 
+mod curate;
+mod implicit;
+mod mine;
+mod query;
 mod store;
+mod teacher;
 
+pub use curate::{CurateConfig, Curated, curate, second_judge};
+pub use implicit::{Event, ImplicitConfig, Usage, implicit_preferences, reactions};
+pub use mine::{Mined, SiftConfig, rank_then_sift};
+pub use query::{
+    Candidates, QueryConfig, QuerySchedule, Selection, disagreement, entropy, information_gain,
+    k_centre, label_variance, logit_variance, probability_variance,
+};
 pub use store::{PreferenceStore, Retracted, Skipped, Torn};
+pub use teacher::Teacher;
 
 use serde::{Deserialize, Serialize};
 

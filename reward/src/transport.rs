@@ -14,6 +14,7 @@
 
 mod cost;
 mod gradient;
+mod simd;
 mod sinkhorn;
 mod vector;
 

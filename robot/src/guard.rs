@@ -106,7 +106,10 @@ impl Guard {
             .map(|(chain, workspace)| ToolLimit { chain, workspace });
         Ok(Self {
             arm,
-            memory: GuardMemory::new(Limiter::new(joints, tool), Supervisor::new(config.supervision)),
+            memory: GuardMemory::new(
+                Limiter::new(joints, tool),
+                Supervisor::new(config.supervision),
+            ),
             config,
         })
     }
@@ -292,7 +295,11 @@ impl Guard {
             }
         }
         self.memory.supervisor.restart();
-        match self.memory.supervisor.look(now, spec, &state, &state.positions) {
+        match self
+            .memory
+            .supervisor
+            .look(now, spec, &state, &state.positions)
+        {
             Verdict::Hold(reason) | Verdict::TorqueOff(reason) => refused(reason.to_string()),
             Verdict::Fine | Verdict::Warm => Ok(state),
         }

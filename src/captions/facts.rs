@@ -22,6 +22,7 @@ impl Thing {
     }
 
     /// A thing with one.
+    #[cfg(test)]
     pub fn coloured(kind: &'static str, colour: &'static str) -> Self {
         let colour = Some(colour);
         Self { kind, colour }

@@ -18,7 +18,8 @@ use crate::cli::environment::EnvironmentArgs;
 use crate::cli::eval::{self, RewardEvaluation};
 use crate::cli::prefer::{self, Annotator};
 use crate::cli::reward::{
-    AlignArgs, EvalArgs, Eyes, Kind, LearnArgs, evaluate_reward, run_align, run_learn,
+    Adapt, AlignArgs, EvalArgs, Eyes, Kind, LearnArgs, Profile, evaluate_reward, run_align,
+    run_learn,
 };
 use crate::cli::{record, reward};
 use crate::evaluation::SuccessRate;
@@ -144,15 +145,11 @@ impl Story {
         watch.stage("answers (by the oracle, in place of a person)");
         prefer::run(
             &prefer::Args {
-                dataset: out("play"),
-                out: out("answers.jsonl"),
                 demonstrations: Some(out("demos")),
                 answers: args.answers,
-                frames: 1,
                 annotator: Annotator::Oracle,
                 user: "demo".into(),
-                camera: None,
-                seed: 0,
+                ..prefer::Args::new(out("play"), out("answers.jsonl"))
             },
             inner,
         )?;
@@ -194,16 +191,7 @@ impl Story {
             .iter()
             .map(|reward| {
                 let (reward, dataset) = (reward.clone(), out("demos"));
-                evaluate_reward(
-                    &EvalArgs {
-                        reward,
-                        dataset,
-                        camera: None,
-                        device: DeviceChoice::Cpu,
-                        out: None,
-                    },
-                    inner,
-                )
+                evaluate_reward(&EvalArgs::new(reward, dataset), inner)
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
 
@@ -366,6 +354,7 @@ fn learn_args(kind: Kind, demos: &Path, out: &Path) -> LearnArgs {
         exemplars: 5,
         epsilon: 0.02,
         steps: 3,
+        training: Default::default(),
         sentences: reward::Sentences::default(),
         out: out.to_owned(),
         seed: 0,
@@ -380,6 +369,11 @@ fn align_args(learn: &LearnArgs, clips: &Path, answers: &Path, out: &Path) -> Al
         limit: None,
         kind: learn.kind,
         eyes: learn.eyes.clone(),
+        adapt: Adapt::Head,
+        adapt_blocks: 2,
+        rank: 8,
+        adapt_epochs: 5,
+        profile: Profile::Ours,
         exemplars: learn.exemplars,
         epsilon: learn.epsilon,
         components: 100,

@@ -7,15 +7,31 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use image::{ImageFormat, RgbImage};
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;background:#fafafa;margin:0}\
-main{max-width:1180px;margin:0 auto;padding:24px}h1{font-size:28px;margin:0 0 4px}h2{margin:36px 0 6px;font-size:20px;border-bottom:1px solid #ddd;padding-bottom:4px}\
-p.lead{color:#555;margin:0 0 16px;font-size:17px}.row{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}\
-figure{margin:0;background:#fff;border:1px solid #e3e3e3;border-radius:8px;padding:10px;box-sizing:border-box;max-width:100%}\
-figure svg,figure video,figure img{max-width:100%;height:auto;display:block}figcaption{color:#555;font-size:13px;margin-top:6px;max-width:540px}\
-table{border-collapse:collapse;background:#fff;margin:8px 0}td,th{border:1px solid #e3e3e3;padding:5px 12px;text-align:right}\
-td:first-child,th:first-child{text-align:left}th{background:#f1f4f9}tr.best td{font-weight:600;background:#eef6ee}code{background:#eee;padding:1px 4px;border-radius:3px}\
-.cards{display:flex;flex-wrap:wrap;gap:12px;margin:12px 0}.card{background:#fff;border:1px solid #e3e3e3;border-radius:8px;padding:12px 18px;min-width:130px}\
-.card b{display:block;font-size:26px}.card span{color:#666;font-size:13px}";
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ink:#222;--soft:#5b616b;--ground:#fafafa;--sheet:#fff;--line:#e3e3e3;--head:#f1f4f9;--best:#eef6ee;--code:#eee;\
+--good:#2e7d46;--doubtful:#b7791f;--bad:#b9352d;--quiet:#7b818a}\
+@media(prefers-color-scheme:dark){:root{--ink:#e6e8eb;--soft:#a3a9b3;--ground:#16181c;--sheet:#1f2227;--line:#343941;--head:#282d35;--best:#22332a;--code:#2c3138;\
+--good:#58b877;--doubtful:#e0a94f;--bad:#ee776d;--quiet:#8b919b}figure svg{filter:invert(.88) hue-rotate(180deg)}}\
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--ground);margin:0}\
+main{max-width:1180px;margin:0 auto;padding:24px}h1{font-size:28px;margin:0 0 4px}h2{margin:36px 0 6px;font-size:20px;border-bottom:1px solid var(--line);padding-bottom:4px}\
+p.lead{color:var(--soft);margin:0 0 16px;font-size:17px}p{max-width:860px}.row{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}\
+figure{margin:0;background:var(--sheet);border:1px solid var(--line);border-radius:8px;padding:10px;box-sizing:border-box;max-width:100%}\
+figure svg,figure video,figure img{max-width:100%;height:auto;display:block}figcaption{color:var(--soft);font-size:13px;margin-top:6px;max-width:520px}\
+table{border-collapse:collapse;background:var(--sheet);margin:8px 0}td,th{border:1px solid var(--line);padding:5px 12px;text-align:right;font-variant-numeric:tabular-nums}\
+td:first-child,th:first-child{text-align:left}th{background:var(--head)}tr.best td{font-weight:600;background:var(--best)}code{background:var(--code);padding:1px 4px;border-radius:3px}\
+.cards{display:flex;flex-wrap:wrap;gap:12px;margin:12px 0}.card{background:var(--sheet);border:1px solid var(--line);border-radius:8px;padding:12px 18px;min-width:130px}\
+.card b{display:block;font-size:26px}.card span{color:var(--soft);font-size:13px}\
+.verdict{display:flex;gap:18px;align-items:center;background:var(--sheet);border:1px solid var(--line);border-left:6px solid var(--tone);border-radius:8px;padding:16px 20px;margin:16px 0}\
+.verdict b{color:var(--tone);font-size:24px;white-space:nowrap}.verdict p{margin:0;font-size:16px}\
+.checks{background:var(--sheet);border:1px solid var(--line);border-radius:8px;overflow:hidden;margin:12px 0}\
+.check{display:grid;grid-template-columns:112px 1fr 150px;gap:4px 16px;padding:10px 16px;border-top:1px solid var(--line);align-items:start}.check:first-child{border-top:0}\
+.check .mark{justify-self:start;color:#fff;background:var(--tone);border-radius:999px;padding:1px 11px;font-size:13px;font-weight:600;white-space:nowrap}\
+@media(prefers-color-scheme:dark){.check .mark{color:#16181c}}\
+.check b{display:block;font-weight:600}.check p{margin:0;color:var(--soft)}.check.quiet b,.check.quiet p{color:var(--quiet)}\
+.check .number{text-align:right;font-variant-numeric:tabular-nums;font-weight:600}.check .number small{display:block;color:var(--soft);font-weight:400}\
+@media(max-width:640px){.check{grid-template-columns:1fr}.check .number{text-align:left}}\
+.good{--tone:var(--good)}.doubtful{--tone:var(--doubtful)}.bad{--tone:var(--bad)}.cannot-tell{--tone:var(--quiet)}\
+details{margin:8px 0}summary{cursor:pointer;color:var(--soft)}";
 
 /// A page under construction.
 pub struct Page {
@@ -81,6 +97,47 @@ impl Page {
         self.body.push_str("</table>");
     }
 
+    /// The answer to the page's question: how it stands (`good`, `doubtful`, `bad`, `cannot-tell`), in a word, and why.
+    pub fn verdict(&mut self, tone: Tone, word: &str, why: &str) {
+        let _ = write!(
+            self.body,
+            "<div class='verdict {}'><b>{}</b><p>{}</p></div>",
+            tone.class(),
+            escape(word),
+            escape(why)
+        );
+    }
+
+    /// Questions with their answers, one below the other.
+    pub fn answers(&mut self, answers: &[Answer]) {
+        self.body.push_str("<div class=checks>");
+        for answer in answers {
+            let quiet = if answer.tone == Tone::CannotTell {
+                " quiet"
+            } else {
+                ""
+            };
+            let _ = write!(
+                self.body,
+                "<div class='check {}{quiet}'><span class=mark>{}</span><div><b>{}</b><p>{}</p></div><div class=number>{}<small>{}</small></div></div>",
+                answer.tone.class(),
+                escape(&answer.word),
+                escape(&answer.question),
+                escape(&answer.sentence),
+                escape(&answer.number),
+                escape(&answer.interval),
+            );
+        }
+        self.body.push_str("</div>");
+    }
+
+    /// A table that opens when asked for.
+    pub fn folded_table(&mut self, title: &str, head: &[&str], rows: &[Vec<String>]) {
+        let _ = write!(self.body, "<details><summary>{}</summary>", escape(title));
+        self.table(head, rows, &[]);
+        self.body.push_str("</details>");
+    }
+
     /// Opens a row of figures.
     pub fn row(&mut self, figures: &[Figure]) {
         self.body.push_str("<div class=row>");
@@ -104,6 +161,46 @@ impl Page {
             self.body
         )
     }
+}
+
+/// How an answer is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Green.
+    Good,
+    /// Amber.
+    Doubtful,
+    /// Red.
+    Bad,
+    /// Grey.
+    CannotTell,
+}
+
+impl Tone {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Doubtful => "doubtful",
+            Self::Bad => "bad",
+            Self::CannotTell => "cannot-tell",
+        }
+    }
+}
+
+/// A question and its answer.
+pub struct Answer {
+    /// How it is coloured.
+    pub tone: Tone,
+    /// The answer in a word.
+    pub word: String,
+    /// The question.
+    pub question: String,
+    /// The answer in a sentence.
+    pub sentence: String,
+    /// The number that decided, or nothing.
+    pub number: String,
+    /// How sure it is, or nothing.
+    pub interval: String,
 }
 
 /// A picture with a caption.

@@ -215,3 +215,25 @@ fn curve(curve: Curve) -> Plot {
     }
     Plot::Line(line)
 }
+
+/// Many bars, the largest first, with slanted labels: `(label, value)`. The one called `chosen` is set off.
+pub fn ranking(title: &str, y: &str, rows: &[(String, f64)], chosen: &str) -> String {
+    let mut rows: Vec<_> = rows.iter().collect();
+    rows.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    let mut plot = BarPlot::new();
+    for (label, value) in rows {
+        let color = COLORS[if label == chosen { 2 } else { 0 }];
+        plot = plot.with_colored_bar(label.clone(), *value, color);
+    }
+    let plots = vec![Plot::Bar(plot)];
+    let layout = Layout::auto_from_plots(&plots)
+        .with_title(title)
+        .with_y_label(y)
+        .with_width(540.0)
+        .with_height(400.0)
+        .with_title_size(14)
+        .with_label_size(12)
+        .with_tick_size(10)
+        .with_x_tick_rotate(-45.0);
+    SvgBackend.render_scene(&render_multiple(plots, layout))
+}

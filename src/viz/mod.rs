@@ -4,6 +4,7 @@
 
 mod arm;
 mod blueprint;
+pub mod curves;
 mod recording;
 mod things;
 

@@ -1,8 +1,9 @@
 //! Software that others wrote, on what ours writes: the readers that LeRobot uses, the servo maker's client, the Rerun viewer;
-//! and beside ours: Gymnasium's benchmarks.
+//! and beside ours: Gymnasium's benchmarks. And a browser, in which a person chooses.
 #![allow(clippy::print_stdout)]
 
 mod gym;
+mod prefer;
 mod x_magical;
 
 use std::path::{Path, PathBuf};

@@ -4,10 +4,12 @@
 //! factors of B0, fixed stem and head, no attention). One table of facts ([`weights`]), two engines: [`cpu`] for speed on
 //! processor cores, [`network`] as a Burn module for graphics adapters and for training. Both give the same features.
 
+pub mod adapt;
 pub mod cpu;
 mod encoder;
 pub mod network;
 pub mod weights;
 
+pub use adapt::{AdapterConfig, AdapterKind, Adapters, Tail};
 pub use encoder::EfficientNetEncoder;
 pub use weights::{Tap, Weights};

@@ -116,7 +116,12 @@ fn bias_tensor(weights: &Convolution, device: &Device) -> Tensor<1> {
     )
 }
 
-fn convolution(weights: &Convolution, stride: usize, groups: usize, device: &Device) -> Conv2d {
+pub(super) fn convolution(
+    weights: &Convolution,
+    stride: usize,
+    groups: usize,
+    device: &Device,
+) -> Conv2d {
     let [output, input, kernel, _] = weights.shape;
     // "Same" in Burn puts the odd zero at the end, as TensorFlow does.
     let empty = Conv2dConfig::new([input * groups, output], [kernel, kernel])

@@ -171,11 +171,91 @@ impl HeadsSize {
     /// Weights from `draw`, which is asked for each with its layer's number of inputs.
     pub fn fill(&self, mut draw: impl FnMut(usize) -> f32) -> StateDict {
         let tensors = self.tensors().into_iter().map(|(name, shape, inputs)| {
-            let values = (0..shape.iter().product())
-                .map(|_| draw(inputs))
-                .collect();
+            let values = (0..shape.iter().product()).map(|_| draw(inputs)).collect();
             (name, HostTensor { shape, values })
         });
         StateDict::new(tensors.collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+
+    const SMALL: HeadsSize = HeadsSize {
+        places: 4,
+        channels: 3,
+        meaning: 5,
+        place: 2,
+        image_hidden: 6,
+        text_hidden: 6,
+        common: 4,
+    };
+
+    fn small() -> Heads {
+        let mut count = 0;
+        // Numbers that half precision holds exactly.
+        let dict = SMALL.fill(|_| {
+            count += 1;
+            (count * 7 % 16) as f32 / 16.0 - 0.5
+        });
+        Heads::from_state_dict(&dict, &SMALL, &Device::flex()).unwrap()
+    }
+
+    fn rows(count: usize, dim: usize) -> Tensor<2> {
+        let values: Vec<f32> = (0..count * dim)
+            .map(|i| (i * 5 % 11) as f32 - 5.0)
+            .collect();
+        Tensor::from_data(TensorData::new(values, [count, dim]), &Device::flex())
+    }
+
+    fn length(row: &[f32]) -> f32 {
+        row.iter().map(|v| v * v).sum::<f32>().sqrt()
+    }
+
+    #[test]
+    fn pictures_and_sentences_become_unit_vectors_of_one_width() {
+        let heads = small();
+        let pictures = crate::transformer::values(heads.image(rows(3, 12))).unwrap();
+        let sentences = crate::transformer::values(heads.text(rows(2, 5))).unwrap();
+        assert_eq!((pictures.len(), sentences.len()), (3 * 4, 2 * 4));
+        for row in pictures.chunks(4).chain(sentences.chunks(4)) {
+            assert!((length(row) - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn it_matters_where_in_the_picture_something_is() {
+        let heads = small();
+        let here = crate::transformer::values(heads.image(rows(1, 12))).unwrap();
+        let moved = Tensor::cat(
+            vec![
+                rows(1, 12).slice([0..1, 3..12]),
+                rows(1, 12).slice([0..1, 0..3]),
+            ],
+            1,
+        );
+        let there = crate::transformer::values(heads.image(moved)).unwrap();
+        let apart = here
+            .iter()
+            .zip(&there)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f32::max);
+        assert!(apart > 0.01, "{apart}");
+    }
+
+    #[test]
+    fn weights_survive_storing_and_a_missing_one_is_named() {
+        let bytes = small().to_safetensors().unwrap();
+        let dict = StateDict::from_safetensors(&bytes).unwrap();
+        let restored = Heads::from_state_dict(&dict, &SMALL, &Device::flex()).unwrap();
+        let values = |heads: &Heads| crate::transformer::values(heads.image(rows(2, 12))).unwrap();
+        assert_eq!(values(&small()), values(&restored));
+        let mut tensors = dict.into_tensors();
+        tensors.remove("text_out.bias");
+        let dict = StateDict::new(tensors);
+        let error = Heads::from_state_dict(&dict, &SMALL, &Device::flex()).unwrap_err();
+        assert!(error.to_string().contains("text_out.bias"), "{error}");
     }
 }

@@ -68,8 +68,7 @@ impl Bert {
         size.blocks.check("sentence")?;
         let checkpoint = Checkpoint { dict, device };
         let width = size.blocks.width;
-        let segments =
-            checkpoint.tensor("embeddings.token_type_embeddings.weight", [2, width])?;
+        let segments = checkpoint.tensor("embeddings.token_type_embeddings.weight", [2, width])?;
         Ok(Self {
             tokens: checkpoint.embedding("embeddings.word_embeddings", size.vocabulary, width)?,
             positions: checkpoint.parameter(

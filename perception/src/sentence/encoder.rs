@@ -83,9 +83,14 @@ impl TextEncoder for MiniLm {
         let ids = sentences
             .iter()
             .map(|sentence| {
-                let encoding = self.tokenizer.encode_fast(*sentence, true).map_err(|error| {
-                    EncoderError::Other(format!("cannot read the sentence {sentence:?}: {error}"))
-                })?;
+                let encoding = self
+                    .tokenizer
+                    .encode_fast(*sentence, true)
+                    .map_err(|error| {
+                        EncoderError::Other(format!(
+                            "cannot read the sentence {sentence:?}: {error}"
+                        ))
+                    })?;
                 let mut ids = encoding.get_ids().to_vec();
                 if let Some(&end) = ids.last().filter(|_| ids.len() > LONGEST) {
                     ids.truncate(LONGEST - 1);

@@ -108,7 +108,10 @@ impl PairConfig {
             }
         };
         let tower = |name: &str| -> Result<HfTower, EncoderError> {
-            let part = json.get(name).cloned().unwrap_or(Value::Object(Default::default()));
+            let part = json
+                .get(name)
+                .cloned()
+                .unwrap_or(Value::Object(Default::default()));
             serde_json::from_value(part).map_err(|e| unusable(format!("{name}: {e}")))
         };
         let (picture, sentence) = (tower("vision_config")?, tower("text_config")?);
@@ -152,7 +155,10 @@ impl PairConfig {
             (vision, "attentional_pool"),
             (sentence, "hf_model_name"),
         ] {
-            if part.get(unknown).is_some_and(|v| !v.is_null() && v != &Value::Bool(false)) {
+            if part
+                .get(unknown)
+                .is_some_and(|v| !v.is_null() && v != &Value::Bool(false))
+            {
                 return Err(unusable(format!(
                     "it has a `{unknown}`; only CLIP with a plain vision transformer can be read"
                 )));
@@ -281,7 +287,10 @@ mod tests {
                 "num_attention_heads": 16, "intermediate_size": 4304, "num_hidden_layers": 27}}"#,
         )
         .unwrap();
-        assert_eq!((config.picture.grid(), config.picture.blocks.width), (27, 1152));
+        assert_eq!(
+            (config.picture.grid(), config.picture.blocks.width),
+            (27, 1152)
+        );
         assert_eq!(config.sentence, BASE_SIGLIP.sentence);
     }
 

@@ -261,9 +261,12 @@ impl Encoder for PicturesOfPair {
             let mut pixels = Vec::with_capacity(part.len() * 3 * self.side * self.side);
             for frame in part {
                 let square = self.preprocessor.square(frame)?;
-                pixels.extend(square.iter().enumerate().map(|(i, &byte)| {
-                    (f32::from(byte) / 255.0 - mean[i % 3]) / spread[i % 3]
-                }));
+                pixels.extend(
+                    square
+                        .iter()
+                        .enumerate()
+                        .map(|(i, &byte)| (f32::from(byte) / 255.0 - mean[i % 3]) / spread[i % 3]),
+                );
             }
             let data = TensorData::new(pixels, [part.len(), self.side, self.side, 3]);
             let pictures = Tensor::<4>::from_data(data, &self.device).permute([0, 3, 1, 2]);
@@ -327,7 +330,15 @@ mod tests {
         ] {
             assert_eq!(name.parse::<Source>().unwrap().to_string(), name);
         }
-        for wrong in ["clip", "hf:clip", "hf:../../etc", "hf:a/b/c", "hf:a/b?c", "dir:", "hf:/x"] {
+        for wrong in [
+            "clip",
+            "hf:clip",
+            "hf:../../etc",
+            "hf:a/b/c",
+            "hf:a/b?c",
+            "dir:",
+            "hf:/x",
+        ] {
             assert!(wrong.parse::<Source>().is_err(), "{wrong}");
         }
     }
@@ -337,7 +348,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let source: Source = format!("dir:{}", dir.path().display()).parse().unwrap();
         let message = |source: &Source| {
-            let error = PicturesOfPair::open(source, DeviceChoice::Cpu).err().unwrap();
+            let error = PicturesOfPair::open(source, DeviceChoice::Cpu)
+                .err()
+                .unwrap();
             error.to_string()
         };
         assert!(message(&source).contains("config.json"));

@@ -69,6 +69,8 @@ fn transposed(tensor: &HostTensor) -> HostTensor {
     };
     HostTensor {
         shape: vec![b, a],
-        values: (0..a * b).map(|i| tensor.values[(i % a) * b + i / a]).collect(),
+        values: (0..a * b)
+            .map(|i| tensor.values[(i % a) * b + i / a])
+            .collect(),
     }
 }

@@ -70,9 +70,7 @@ impl PictureTower {
         let norm = |part: &str| checkpoint.norm(&name(part), width, blocks.epsilon);
         Ok(Self {
             patches: Linear {
-                weight: Param::from_tensor(
-                    kernel.reshape([width, 3 * patch * patch]).transpose(),
-                ),
+                weight: Param::from_tensor(kernel.reshape([width, 3 * patch * patch]).transpose()),
                 bias,
             },
             positions: checkpoint.parameter(
@@ -85,9 +83,7 @@ impl PictureTower {
             blocks: checkpoint.blocks(&name("encoder.layers."), &NAMES, blocks, Order::Pre)?,
             last_norm: norm("post_layernorm")?,
             projection: clip
-                .then(|| {
-                    checkpoint.linear_without_bias("visual_projection", width, config.common)
-                })
+                .then(|| checkpoint.linear_without_bias("visual_projection", width, config.common))
                 .transpose()?,
             probe: (!clip)
                 .then(|| Probe::new(dict, config, device))
@@ -150,7 +146,11 @@ impl Probe {
             apart.insert(format!("{part}.bias"), third(bias, i, &[width]));
         }
         for end in ["weight", "bias"] {
-            let shape: &[usize] = if end == "weight" { &[width, width] } else { &[width] };
+            let shape: &[usize] = if end == "weight" {
+                &[width, width]
+            } else {
+                &[width]
+            };
             let output = dict.tensor(&name(&format!("attention.out_proj.{end}")), shape)?;
             apart.insert(format!("output.{end}"), output.clone());
         }

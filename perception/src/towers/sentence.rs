@@ -81,7 +81,10 @@ impl SentenceTower {
     /// Sentences of one length, token by token, to unit vectors, `[batch, common]`. Every id is one of the vocabulary's.
     pub fn forward(&self, sentences: &[&[u32]]) -> Tensor<2> {
         let device = self.positions.val().device();
-        let (batch, time) = (sentences.len(), sentences.first().map_or(0, |ids| ids.len()));
+        let (batch, time) = (
+            sentences.len(),
+            sentences.first().map_or(0, |ids| ids.len()),
+        );
         let ids: Vec<i64> = sentences
             .iter()
             .flat_map(|ids| ids.iter().map(|&id| i64::from(id)))

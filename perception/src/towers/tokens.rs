@@ -140,7 +140,10 @@ mod tests {
 
     #[test]
     fn siglips_text_is_bare_and_in_lower_case() {
-        assert_eq!(canonical("  A cat's  photo, (indoors)! "), "a cats photo indoors");
+        assert_eq!(
+            canonical("  A cat's  photo, (indoors)! "),
+            "a cats photo indoors"
+        );
     }
 
     #[test]

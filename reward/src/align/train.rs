@@ -1,6 +1,6 @@
 //! Training of the head: embed, transport, compare, step.
 
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DMatrixView, DMatrixViewMut};
 use rand::seq::SliceRandom as _;
 use rand::{Rng, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,7 @@ use super::config::{AlignConfig, Refit, TransportObjective};
 use super::projection::Projection;
 use crate::model::RewardError;
 use crate::objective::{PairLoss, PairObjective};
-use crate::transport::{Plan, Points};
+use crate::transport::{Plan, Points, Solver};
 
 /// How a training went.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,7 +40,13 @@ pub struct EpochReport {
     pub validation_loss: Option<f64>,
     /// Share of those kept aside (equal ones left out) in the right order.
     pub validation_accuracy: Option<f64>,
+    /// Share of those kept aside (equal ones left out) with `p > 0.6`: the alignment score of RAPL's released code. Unlike the
+    /// accuracy it depends on the temperature.
+    pub alignment_score: Option<f64>,
 }
+
+/// What `p` must exceed to count for the alignment score.
+const CONFIDENT: f64 = 0.6;
 
 pub(super) fn train(
     comparisons: &Comparisons,
@@ -48,59 +54,98 @@ pub(super) fn train(
     config: &AlignConfig,
     seed: u64,
 ) -> Result<(Alignment, AlignReport), RewardError> {
-    config.validate()?;
-    check(comparisons, unlabelled)?;
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let fit = Fit::new(comparisons, unlabelled, config, seed)?;
+    let alignment = fit.projection.alignment(&fit.head, config);
+    Ok((alignment, fit.report))
+}
 
-    let all: Vec<&Features> = comparisons.clips.iter().chain(unlabelled).collect();
-    let projection = Projection::fit(&all, config, rng.random());
-    let clips: Vec<Points> = comparisons
-        .clips
-        .iter()
-        .map(|clip| {
-            Points::new(
-                projection.dim(),
-                projection.apply(&thin(clip, config.max_frames)),
-            )
+/// A trained head with what it was trained on.
+pub(super) struct Fit {
+    pub projection: Projection,
+    /// Comparisons trained on, and those kept aside, weighted.
+    pub training: Vec<Comparison>,
+    pub validation: Vec<Comparison>,
+    /// The head of the best epoch, trained on `training` only.
+    pub chosen: Head,
+    /// The head to keep: [`Fit::chosen`], or one trained on all.
+    pub head: Head,
+    pub report: AlignReport,
+}
+
+impl Fit {
+    pub fn new(
+        comparisons: &Comparisons,
+        unlabelled: &[Features],
+        config: &AlignConfig,
+        seed: u64,
+    ) -> Result<Self, RewardError> {
+        config.validate()?;
+        check(comparisons, unlabelled)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+
+        let all: Vec<&Features> = comparisons.clips.iter().chain(unlabelled).collect();
+        let projection = Projection::fit(&all, config, rng.random());
+        let clips: Vec<Points> = comparisons
+            .clips
+            .iter()
+            .map(|clip| {
+                Points::new(
+                    projection.dim(),
+                    projection.apply(&thin(clip, config.max_frames)),
+                )
+            })
+            .collect();
+        let (training, validation) = split(comparisons, config, &mut rng);
+        if training.is_empty() {
+            return Err(RewardError::Other(
+                "all answers call clips equal and align.equal_weight is 0; add rankings or raise it"
+                    .into(),
+            ));
+        }
+        let start = Head::random(config.dim, projection.dim(), &mut rng);
+        let (chosen, epochs, best_epoch) = descend(
+            start.clone(),
+            &clips,
+            &training,
+            &validation,
+            config.epochs,
+            config,
+            &mut rng,
+        )?;
+        let report = AlignReport {
+            epochs,
+            best_epoch,
+            training: training.len(),
+            validation: validation.len(),
+            components: projection.dim(),
+        };
+        let head = if config.refit == Refit::AllAnswers && !validation.is_empty() {
+            let all = [&training[..], &validation].concat();
+            descend(start, &clips, &all, &[], best_epoch, config, &mut rng)?.0
+        } else {
+            chosen.clone()
+        };
+        Ok(Self {
+            projection,
+            training,
+            validation,
+            chosen,
+            head,
+            report,
         })
-        .collect();
-    let (training, validation) = split(comparisons, config, &mut rng);
-    if training.is_empty() {
-        return Err(RewardError::Other(
-            "all answers call clips equal and align.equal_weight is 0; add rankings or raise it"
-                .into(),
-        ));
     }
-    let start = Head::random(config.dim, projection.dim(), &mut rng);
-    let (head, epochs, best_epoch) = descend(
-        start.clone(),
-        &clips,
-        &training,
-        &validation,
-        config.epochs,
-        config,
-        &mut rng,
-    )?;
-    let report = AlignReport {
-        epochs,
-        best_epoch,
-        training: training.len(),
-        validation: validation.len(),
-        components: projection.dim(),
-    };
-    let head = if config.refit == Refit::AllAnswers && !validation.is_empty() {
-        let all = [training, validation].concat();
-        descend(start, &clips, &all, &[], best_epoch, config, &mut rng)?.0
-    } else {
-        head
-    };
-    let alignment = Alignment {
-        config: config.clone(),
-        weight: projection.fold(&head.matrix()),
-        mean: projection.mean,
-        bias: head.bias().to_vec(),
-    };
-    Ok((alignment, report))
+}
+
+impl Projection {
+    /// This and a head behind it as one map.
+    pub(super) fn alignment(&self, head: &Head, config: &AlignConfig) -> Alignment {
+        Alignment {
+            config: config.clone(),
+            weight: self.fold(&head.matrix()),
+            mean: self.mean.clone(),
+            bias: head.bias().to_vec(),
+        }
+    }
 }
 
 /// Trains a head; gives that of the epoch with the least validation loss (without validation: the last), all epochs, and which
@@ -117,8 +162,8 @@ fn descend(
     let mut training = training.to_vec();
     let mut adam = Adam::new(head.values.len(), config);
     let mut reports = vec![EpochReport {
-        training_loss: evaluate(&head, clips, &training, config)?.0,
-        ..validate(&head, clips, validation, config)?
+        training_loss: judge(&embed_all(&head, clips, &training), &training, config)?.loss,
+        ..validate(&embed_all(&head, clips, validation), validation, config)?
     }];
     let (mut best, mut best_epoch) = (head.clone(), 0);
     for epoch in 1..=epochs {
@@ -132,7 +177,7 @@ fn descend(
         }
         reports.push(EpochReport {
             training_loss: loss / weight,
-            ..validate(&head, clips, validation, config)?
+            ..validate(&embed_all(&head, clips, validation), validation, config)?
         });
         let losses = reports[epoch]
             .validation_loss
@@ -174,7 +219,7 @@ fn check(comparisons: &Comparisons, unlabelled: &[Features]) -> Result<(), Rewar
     Ok(())
 }
 
-fn thin(clip: &Features, most: usize) -> Features {
+pub(super) fn thin(clip: &Features, most: usize) -> Features {
     if clip.len() <= most {
         return clip.clone();
     }
@@ -219,9 +264,9 @@ fn split(
 
 /// `x = Wᵀ z + bias`. The weight lies as `[inputs, dim]`, the bias behind it: one vector to step along.
 #[derive(Clone, Debug)]
-struct Head {
-    dim: usize,
-    values: Vec<f64>,
+pub(super) struct Head {
+    pub dim: usize,
+    pub values: Vec<f64>,
 }
 
 impl Head {
@@ -234,42 +279,46 @@ impl Head {
         Self { dim, values }
     }
 
-    fn bias(&self) -> &[f64] {
+    pub fn bias(&self) -> &[f64] {
         &self.values[self.values.len() - self.dim..]
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.values.len() / self.dim - 1
     }
 
     /// `[dim, inputs]`.
     fn matrix(&self) -> DMatrix<f64> {
-        let inputs = self.values.len() / self.dim - 1;
-        DMatrix::from_column_slice(self.dim, inputs, &self.values[..inputs * self.dim])
+        self.view().clone_owned()
+    }
+
+    /// The same, where it lies: nalgebra's columns are our rows.
+    fn view(&self) -> DMatrixView<'_, f64> {
+        DMatrixView::from_slice(&self.values, self.dim, self.inputs())
     }
 
     fn embed(&self, clip: &Points) -> Points {
-        let mut values = Vec::with_capacity(clip.len() * self.dim);
-        for t in 0..clip.len() {
-            let start = values.len();
-            values.extend_from_slice(self.bias());
-            let x = &mut values[start..];
-            for (z, weights) in clip.row(t).iter().zip(self.values.chunks_exact(self.dim)) {
-                for (x, w) in x.iter_mut().zip(weights) {
-                    *x += z * w;
-                }
-            }
-        }
+        let mut values = self.bias().repeat(clip.len());
+        DMatrixViewMut::from_slice(&mut values, self.dim, clip.len()).gemm(
+            1.0,
+            &self.view(),
+            &DMatrixView::from_slice(clip.as_slice(), clip.dim(), clip.len()),
+            1.0,
+        );
         Points::new(self.dim, values)
     }
 
     /// Adds the derivative by the head, given that by the embedding of a clip.
     fn backward(&self, clip: &Points, by_x: &Points, gradient: &mut [f64]) {
-        let bias = gradient.len() - self.dim;
+        let (weights, bias) = gradient.split_at_mut(self.dim * self.inputs());
+        DMatrixViewMut::from_slice(weights, self.dim, clip.dim()).gemm(
+            1.0,
+            &DMatrixView::from_slice(by_x.as_slice(), self.dim, clip.len()),
+            &DMatrixView::from_slice(clip.as_slice(), clip.dim(), clip.len()).transpose(),
+            1.0,
+        );
         for t in 0..clip.len() {
-            let by_x = by_x.row(t);
-            for (z, row) in clip.row(t).iter().zip(gradient.chunks_exact_mut(self.dim)) {
-                for (g, d) in row.iter_mut().zip(by_x) {
-                    *g += z * d;
-                }
-            }
-            for (g, d) in gradient[bias..].iter_mut().zip(by_x) {
+            for (g, d) in bias.iter_mut().zip(by_x.row(t)) {
                 *g += d;
             }
         }
@@ -290,9 +339,12 @@ impl Step {
         batch: &[Comparison],
         config: &AlignConfig,
     ) -> Result<Self, RewardError> {
+        let solver = config.transport.solver()?;
         let parts: Vec<(f64, Vec<f64>)> = batch
             .par_iter()
-            .map(|item| gradient(head, clips, item, config))
+            .map_with(solver, |solver, item| {
+                gradient(solver, head, clips, item, config)
+            })
             .collect::<Result<_, _>>()?;
         // Summed in order, so that the result does not depend on the number of threads.
         let mut step = Self {
@@ -326,81 +378,135 @@ fn value(plan: &Plan, config: &AlignConfig) -> f64 {
     }
 }
 
+/// The loss of one comparison times its weight, and the derivatives by the embeddings `[anchor, near, far]`.
+pub(super) fn triplet(
+    solver: &mut Solver,
+    [anchor, near, far]: [&Points; 3],
+    item: &Comparison,
+    config: &AlignConfig,
+) -> Result<(f64, [Points; 3]), RewardError> {
+    let to_near = solver.solve(anchor, near)?;
+    let to_far = solver.solve(anchor, far)?;
+    let gap = value(&to_far, config) - value(&to_near, config);
+    let pair = objective(config, item).evaluate(gap, item.label);
+    let slope = item.weight * pair.slope;
+    let through = |plan: &Plan, other: &Points, slope: f64| {
+        let mut by_cost = match config.compare {
+            TransportObjective::Distance => plan.distance_gradient(),
+            TransportObjective::Regularised => plan.regularised_gradient().to_vec(),
+        };
+        by_cost.iter_mut().for_each(|g| *g *= slope);
+        config.transport.cost.backward(anchor, other, &by_cost)
+    };
+    let (mut by_anchor, by_near) = through(&to_near, near, -slope);
+    let (again, by_far) = through(&to_far, far, slope);
+    for (sum, g) in by_anchor.as_mut_slice().iter_mut().zip(again.as_slice()) {
+        *sum += g;
+    }
+    Ok((item.weight * pair.loss, [by_anchor, by_near, by_far]))
+}
+
 fn gradient(
+    solver: &mut Solver,
     head: &Head,
     clips: &[Points],
     item: &Comparison,
     config: &AlignConfig,
 ) -> Result<(f64, Vec<f64>), RewardError> {
     let names = [item.anchor, item.near, item.far];
-    let [anchor, near, far] = names.map(|i| head.embed(&clips[i]));
-    let to_near = config.transport.solve(&anchor, &near)?;
-    let to_far = config.transport.solve(&anchor, &far)?;
-    let gap = value(&to_far, config) - value(&to_near, config);
-    let pair = objective(config, item).evaluate(gap, item.label);
-
+    let embedded = names.map(|i| head.embed(&clips[i]));
+    let (loss, by_x) = triplet(solver, embedded.each_ref(), item, config)?;
     let mut sum = vec![0.0; head.values.len()];
-    let slope = item.weight * pair.slope;
-    for (plan, other, name, slope) in [
-        (&to_near, &near, item.near, -slope),
-        (&to_far, &far, item.far, slope),
-    ] {
-        let mut by_cost = match config.compare {
-            TransportObjective::Distance => plan.distance_gradient(),
-            TransportObjective::Regularised => plan.regularised_gradient().to_vec(),
-        };
-        by_cost.iter_mut().for_each(|g| *g *= slope);
-        let (by_anchor, by_other) = config.transport.cost.backward(&anchor, other, &by_cost);
-        head.backward(&clips[item.anchor], &by_anchor, &mut sum);
-        head.backward(&clips[name], &by_other, &mut sum);
+    for (name, by_x) in names.into_iter().zip(&by_x) {
+        head.backward(&clips[name], by_x, &mut sum);
     }
-    Ok((item.weight * pair.loss, sum))
+    Ok((loss, sum))
 }
 
-/// Weighted mean loss and, of those that are not ties, the share in the right order.
-fn evaluate(
-    head: &Head,
-    clips: &[Points],
+/// How a set of comparisons is answered.
+pub(super) struct Judgement {
+    /// Weighted mean loss.
+    pub loss: f64,
+    /// Of those that are not ties, the share in the right order.
+    accuracy: Option<f64>,
+    /// Of those that are not ties, the share with `p` above [`CONFIDENT`].
+    score: Option<f64>,
+}
+
+/// Judges comparisons of clips that are embedded already.
+pub(super) fn judge(
+    embedded: &[Points],
     items: &[Comparison],
     config: &AlignConfig,
-) -> Result<(f64, Option<f64>), RewardError> {
+) -> Result<Judgement, RewardError> {
+    let solver = config.transport.solver()?;
     let gaps: Vec<f64> = items
         .par_iter()
-        .map(|item| {
-            let [anchor, near, far] =
-                [item.anchor, item.near, item.far].map(|i| head.embed(&clips[i]));
-            let to_near = config.transport.solve(&anchor, &near)?;
-            let to_far = config.transport.solve(&anchor, &far)?;
-            Ok(value(&to_far, config) - value(&to_near, config))
+        .map_with(solver, |solver, item| {
+            let [anchor, near, far] = [item.anchor, item.near, item.far].map(|i| &embedded[i]);
+            let to_near = value(&solver.solve(anchor, near)?, config);
+            Ok(value(&solver.solve(anchor, far)?, config) - to_near)
         })
         .collect::<Result<_, RewardError>>()?;
-    let (mut loss, mut weight, mut right, mut ordered) = (0.0, 0.0, 0.0, 0.0);
+    let (mut loss, mut weight) = (0.0, 0.0);
+    let (mut right, mut confident, mut ordered) = (0.0, 0.0, 0.0);
     for (item, &gap) in items.iter().zip(&gaps) {
-        loss += item.weight * objective(config, item).evaluate(gap, item.label).loss;
+        let pair = objective(config, item).evaluate(gap, item.label);
+        loss += item.weight * pair.loss;
         weight += item.weight;
         if item.label != 0.5 {
             ordered += item.weight;
             right += if gap > 0.0 { item.weight } else { 0.0 };
+            if pair.probability > CONFIDENT {
+                confident += item.weight;
+            }
         }
     }
-    Ok((loss / weight, (ordered > 0.0).then(|| right / ordered)))
+    let share = |part: f64| (ordered > 0.0).then(|| part / ordered);
+    Ok(Judgement {
+        loss: loss / weight,
+        accuracy: share(right),
+        score: share(confident),
+    })
 }
 
-fn validate(
-    head: &Head,
-    clips: &[Points],
+/// An epoch's report on the comparisons kept aside; empty without any.
+pub(super) fn validate(
+    embedded: &[Points],
     items: &[Comparison],
     config: &AlignConfig,
 ) -> Result<EpochReport, RewardError> {
     if items.is_empty() {
         return Ok(EpochReport::default());
     }
-    let (loss, accuracy) = evaluate(head, clips, items, config)?;
+    let judgement = judge(embedded, items, config)?;
     Ok(EpochReport {
         training_loss: 0.0,
-        validation_loss: Some(loss),
-        validation_accuracy: accuracy,
+        validation_loss: Some(judgement.loss),
+        validation_accuracy: judgement.accuracy,
+        alignment_score: judgement.score,
     })
+}
+
+/// Every clip that a comparison speaks of through the head; the others stay empty.
+fn embed_all(head: &Head, clips: &[Points], items: &[Comparison]) -> Vec<Points> {
+    let mut spoken_of = vec![false; clips.len()];
+    for item in items {
+        for i in [item.anchor, item.near, item.far] {
+            spoken_of[i] = true;
+        }
+    }
+    clips
+        .par_iter()
+        .zip(spoken_of)
+        .map(|(clip, spoken_of)| {
+            if spoken_of {
+                head.embed(clip)
+            } else {
+                Points::default()
+            }
+        })
+        .collect()
 }
 
 /// Adam with decoupled weight decay (arXiv 1412.6980, 1711.05101).
@@ -449,6 +555,71 @@ mod tests {
     use super::*;
     use crate::transport::{Cost, TransportConfig};
 
+    /// The reference triplet, embedded: p = .6738629923 at epsilon and temperature 1.
+    fn reference() -> Vec<Points> {
+        [
+            [1.0, 0.0, 0.8, 0.6, 0.0, 1.0],
+            [1.0, 0.1, 0.7, 0.7, 0.1, 1.0],
+            [0.0, -1.0, -1.0, 0.2, 1.0, 0.0],
+        ]
+        .map(|values| Points::new(2, values.to_vec()))
+        .to_vec()
+    }
+
+    #[test]
+    fn the_profiles_pay_for_ranked_and_equal_clips_as_the_paper_and_its_code_do() {
+        let item = Comparison {
+            anchor: 0,
+            near: 1,
+            far: 2,
+            label: 1.0,
+            weight: 1.0,
+            answer: 0,
+        };
+        let equal = Comparison { label: 0.5, ..item };
+        let p: f64 = 0.6738629923;
+        let transport = TransportConfig::tight(1.0);
+        let (paper, code) = (AlignConfig::paper(), AlignConfig::released());
+        assert_eq!((paper.equal_weight, code.equal_weight), (0.0, 1.0));
+        for (profile, item, expected) in [
+            (&paper, item, -p.ln()),
+            (&code, item, 1.0 - p),
+            (&code, equal, (0.5 - p) * (0.5 - p)),
+        ] {
+            let config = AlignConfig {
+                transport: transport.clone(),
+                ..profile.clone()
+            };
+            let found = judge(&reference(), &[item], &config).unwrap();
+            assert!((found.loss - expected).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn the_alignment_score_counts_what_is_clearly_in_order() {
+        let item = Comparison {
+            anchor: 0,
+            near: 1,
+            far: 2,
+            label: 1.0,
+            weight: 1.0,
+            answer: 0,
+        };
+        let tie = Comparison { label: 0.5, ..item };
+        for (temperature, score) in [(1.0, 1.0), (2.0, 0.0)] {
+            let mut config = AlignConfig::paper();
+            config.objective.temperature = temperature;
+            let report = validate(&reference(), &[item, tie], &config).unwrap();
+            assert_eq!(report.validation_accuracy, Some(1.0));
+            assert_eq!(report.alignment_score, Some(score));
+        }
+        let report = validate(&reference(), &[tie], &AlignConfig::released()).unwrap();
+        assert_eq!(
+            (report.validation_accuracy, report.alignment_score),
+            (None, None)
+        );
+    }
+
     #[test]
     fn the_heads_gradient_agrees_with_finite_differences() {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
@@ -479,8 +650,12 @@ mod tests {
                     },
                     ..AlignConfig::default()
                 };
-                let loss = |head: &Head| gradient(head, &clips, &item, &config).unwrap().0;
-                let (_, found) = gradient(&head, &clips, &item, &config).unwrap();
+                let run = |head: &Head| {
+                    let solver = &mut config.transport.solver().unwrap();
+                    gradient(solver, head, &clips, &item, &config).unwrap()
+                };
+                let loss = |head: &Head| run(head).0;
+                let (_, found) = run(&head);
                 for (i, found) in found.into_iter().enumerate() {
                     let mut moved = head.clone();
                     moved.values[i] += 1e-5;

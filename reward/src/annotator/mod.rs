@@ -3,9 +3,13 @@
 
 mod background;
 mod cache;
+mod judge;
+mod keywords;
 
 pub use background::{Background, BackgroundConfig, BackgroundStatus};
 pub use cache::AnswerCache;
+pub use judge::{Over, ToolJudge};
+pub use keywords::Keywords;
 
 use serde::{Deserialize, Serialize};
 

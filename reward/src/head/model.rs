@@ -97,13 +97,7 @@ impl PreferenceHead {
             ));
         }
         let map = InputMap::fit(&pairs.clips, &config.inputs, config.scaling)?;
-        if config.inputs.takes_features() && map.widths[0] != encoder.dim {
-            return Err(RewardError::Width {
-                found: map.widths[0],
-                expected: encoder.dim,
-                encoder: encoder.name.clone(),
-            });
-        }
+        map.check(encoder)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut head = Self::untrained(encoder, map, condition, config)?;
         let weighed = Pairs {
@@ -251,6 +245,18 @@ impl PreferenceHead {
         })
     }
 
+    /// One member, and nothing appended.
+    #[cfg(test)]
+    pub(super) fn of_scorer(
+        encoder: &EncoderSpec,
+        map: InputMap,
+        scorer: Network,
+        config: &HeadConfig,
+    ) -> Self {
+        let (none, alone) = (Appended::None, vec![scorer]);
+        Self::assemble(encoder, map, none, Vec::new(), config, alone, vec![0.0]).unwrap()
+    }
+
     /// The settings.
     pub fn settings(&self) -> &HeadConfig {
         &self.config
@@ -370,20 +376,14 @@ impl PreferenceHead {
         (norm > 0.0).then(|| sum.iter().map(|v| v / norm).collect())
     }
 
+    /// The mean row of each clip's inputs.
+    pub(super) fn mean_inputs(&self, clips: &[Clip]) -> Result<Vec<Vec<f32>>, RewardError> {
+        let rows = self.map.apply_all(clips)?;
+        Ok(rows.iter().map(|r| mean_row(r, self.map.width())).collect())
+    }
+
     fn prepare(&self, clips: &[Clip], items: &[Pair]) -> Result<Ready, RewardError> {
-        let clips: Vec<Vec<f32>> = clips
-            .iter()
-            .enumerate()
-            .map(|(i, clip)| {
-                self.map.apply(clip).map_err(|e| match e {
-                    RewardError::NotFinite { what, step } => RewardError::NotFinite {
-                        what: format!("{what} of clip {i}"),
-                        step,
-                    },
-                    other => RewardError::Other(format!("clip {i}: {other}")),
-                })
-            })
-            .collect::<Result<_, _>>()?;
+        let clips = self.map.apply_all(clips)?;
         let mut sides = Vec::new();
         for pair in items {
             sides.push(match self.condition {

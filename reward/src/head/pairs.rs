@@ -77,8 +77,7 @@ impl Pairs {
     ) -> Result<Self, RewardError> {
         let mut all = Self::default();
         let mut index: HashMap<ClipId, usize> = HashMap::new();
-        let mut scores: BTreeMap<(&str, Option<&str>), Vec<(usize, f64, usize, f64)>> =
-            BTreeMap::new();
+        let mut scores: BTreeMap<(&str, Option<&str>), Vec<Scored>> = BTreeMap::new();
         for (answer, preference) in preferences.iter().enumerate() {
             preference.validate()?;
             let kind = &preference.choice;
@@ -103,7 +102,12 @@ impl Pairs {
                 scores
                     .entry((&preference.user, preference.context.as_deref()))
                     .or_default()
-                    .push((clips[0], *score, answer, weight));
+                    .push(Scored {
+                        clip: clips[0],
+                        score: *score,
+                        answer,
+                        weight,
+                    });
                 continue;
             }
             let label = match kind {
@@ -127,18 +131,15 @@ impl Pairs {
                 all.skipped += scored.len();
                 continue;
             }
-            for (i, &(first, a, answer, weight)) in scored.iter().enumerate() {
-                for &(second, b, _, other) in &scored[i + 1..] {
-                    if first == second {
-                        continue;
-                    }
-                    let label = match a.total_cmp(&b) {
+            for (i, one) in scored.iter().enumerate() {
+                for other in scored[i + 1..].iter().filter(|o| o.clip != one.clip) {
+                    let label = match one.score.total_cmp(&other.score) {
                         std::cmp::Ordering::Less => 0.0,
                         std::cmp::Ordering::Equal => 0.5,
                         std::cmp::Ordering::Greater => 1.0,
                     };
-                    let mut pair = Pair::new(first, second, label, answer);
-                    pair.target.weight = weight.min(other) * 2.0 / scored.len() as f64;
+                    let mut pair = Pair::new(one.clip, other.clip, label, one.answer);
+                    pair.target.weight = one.weight.min(other.weight) * 2.0 / scored.len() as f64;
                     pair.user = user.into();
                     pair.situation = situation.map(Into::into);
                     all.items.push(pair);
@@ -226,6 +227,14 @@ impl Pairs {
         answers.dedup();
         answers
     }
+}
+
+/// One clip's score by itself.
+struct Scored {
+    clip: usize,
+    score: f64,
+    answer: usize,
+    weight: f64,
 }
 
 /// As many answers as there are, drawn with replacement: each pair's index and target, its weight times how often its answer

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rapport_perception::{EncoderSpec, Features};
 use serde::{Deserialize, Serialize};
 
 use super::config::{Aggregate, InputScaling, Inputs};
@@ -69,14 +70,47 @@ impl InputMap {
             }
         }
         if scaling == InputScaling::Standardise {
-            for i in 0..width {
-                let deviation = (squares[i] / count).sqrt();
-                let moves = deviation > 1e-6 * mean[i].abs().max(1e-6);
-                map.mean[i] = mean[i] as f32;
-                map.scale[i] = if moves { (1.0 / deviation) as f32 } else { 0.0 };
-            }
+            map.mean = mean.iter().map(|&m| m as f32).collect();
+            map.scale = mean
+                .iter()
+                .zip(&squares)
+                .map(|(m, s)| {
+                    let deviation = (s / count).sqrt();
+                    let moves = deviation > 1e-6 * m.abs().max(1e-6);
+                    if moves { (1.0 / deviation) as f32 } else { 0.0 }
+                })
+                .collect();
         }
         Ok(map)
+    }
+
+    /// Refuses inputs that are not as wide as the encoder's features, where those are among them.
+    pub fn check(&self, encoder: &EncoderSpec) -> Result<(), RewardError> {
+        if self.inputs.takes_features() && self.widths[0] != encoder.dim {
+            return Err(RewardError::Width {
+                found: self.widths[0],
+                expected: encoder.dim,
+                encoder: encoder.name.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The rows of every clip. Failures name the clip.
+    pub fn apply_all(&self, clips: &[Clip]) -> Result<Vec<Vec<f32>>, RewardError> {
+        clips
+            .iter()
+            .enumerate()
+            .map(|(i, clip)| {
+                self.apply(clip).map_err(|e| match e {
+                    RewardError::NotFinite { what, step } => RewardError::NotFinite {
+                        what: format!("{what} of clip {i}"),
+                        step,
+                    },
+                    other => RewardError::Other(format!("clip {i}: {other}")),
+                })
+            })
+            .collect()
     }
 
     /// Width of a row.
@@ -137,7 +171,7 @@ impl InputMap {
     }
 }
 
-fn column<'a>(clip: &'a Clip, name: &str) -> Result<&'a rapport_perception::Features, RewardError> {
+fn column<'a>(clip: &'a Clip, name: &str) -> Result<&'a Features, RewardError> {
     clip.columns.get(name).ok_or_else(|| {
         let known: Vec<&str> = clip.columns.keys().map(String::as_str).collect();
         RewardError::Other(format!(
@@ -170,6 +204,8 @@ pub(super) type Side = (usize, usize);
 pub(super) struct Batch {
     /// `[rows, inputs + condition]`.
     pub rows: Tensor<2>,
+    /// Which condition each row stands under, `[rows]`.
+    pub conditions: Tensor<1, Int>,
     /// `[pairs, rows]`: 1 (or 1 over the length) at the frames of the first clip, the same negated at those of the second.
     pub pool: Tensor<2>,
 }
@@ -185,6 +221,7 @@ impl Batch {
         device: &Device,
     ) -> Self {
         let mut values = Vec::new();
+        let mut under: Vec<i64> = Vec::new();
         let mut total = 0;
         let mut placed: HashMap<Side, (usize, usize)> = HashMap::new();
         let mut place = |side: Side| {
@@ -193,6 +230,7 @@ impl Batch {
                 for row in clips[side.0].chunks_exact(width) {
                     values.extend_from_slice(row);
                     values.extend_from_slice(&conditions[side.1]);
+                    under.push(side.1 as i64);
                     total += 1;
                 }
                 (start, total)
@@ -215,6 +253,7 @@ impl Batch {
         let columns = values.len() / total.max(1);
         Self {
             rows: rows(&values, columns, device),
+            conditions: Tensor::from_data(TensorData::new(under, [total]), device),
             pool: Tensor::from_data(TensorData::new(pool, [spans.len(), total]), device),
         }
     }

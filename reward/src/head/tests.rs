@@ -1,8 +1,12 @@
 //! Behaviour of trained heads.
 
+mod answers;
 mod bad_input;
 mod conditions;
+mod labels;
 mod learning;
+mod people;
+mod trips;
 
 use rand::{Rng, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -67,8 +71,9 @@ pub(super) fn compare(
 
 pub(super) fn quick() -> HeadConfig {
     HeadConfig {
-        learning_rate: 5e-3,
-        epochs: 40,
+        learning_rate: 1e-2,
+        epochs: 30,
+        batch: 64,
         ..HeadConfig::default()
     }
 }

@@ -48,6 +48,18 @@ pub struct Skipped {
     pub context: Option<String>,
 }
 
+impl Skipped {
+    /// A question skipped now.
+    pub fn now(clips: Vec<ClipId>, user: impl Into<String>) -> Result<Self, RewardError> {
+        Ok(Self {
+            clips,
+            user: user.into(),
+            time_ms: super::now_ms()?,
+            context: None,
+        })
+    }
+}
+
 /// A line that takes an earlier one back.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

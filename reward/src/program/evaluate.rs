@@ -212,7 +212,10 @@ impl Scope<'_> {
                     values: (0..self.steps).flat_map(row).copied().collect(),
                 }
             }
-            Expression::Unary(op, x) => unary(*op, &*self.evaluate(x)?),
+            Expression::Unary(op, x) => {
+                let x = self.evaluate(x)?;
+                unary(*op, &x)
+            }
             Expression::Binary(op, a, b) => {
                 let (a, b) = (self.evaluate(a)?, self.evaluate(b)?);
                 match op {

@@ -39,7 +39,7 @@ struct Reader {
     next: usize,
     nodes: usize,
     nesting: usize,
-    /// Byte at which each line starts.
+    /// What is read, for the places of mistakes.
     text: String,
 }
 

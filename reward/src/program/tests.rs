@@ -8,8 +8,10 @@ use crate::model::{Clip, Context, RewardModel as _};
 use crate::store::{RewardDir, StoredReward as _};
 
 fn clip() -> Clip {
-    let mut clip = Clip::default();
-    clip.fps = 10.0;
+    let mut clip = Clip {
+        fps: 10.0,
+        ..Clip::default()
+    };
     let state = [0.0, 0.0, 3.0, 4.0, 1.0, 0.5, 3.0, 4.0, 3.0, 3.5, 3.0, 4.0];
     clip.columns
         .insert("observation.state".into(), Features::new(4, state.to_vec()));
@@ -231,8 +233,7 @@ fn clips_that_do_not_suit_are_refused() {
             .unwrap_err()
             .contains("`action` at step 1 is not finite")
     );
-    let mut wide = Clip::from_features(Features::new(4000, vec![0.5; 4000 * 100]), 1.0);
-    wide.fps = 1.0;
+    let wide = Clip::from_features(Features::new(4000, vec![0.5; 4000 * 100]), 1.0);
     let costly = format!("r = sum(features{})", " * features".repeat(200));
     assert!(
         score(&costly, &wide)

@@ -5,12 +5,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tensor::{Tensor, Tensors};
-use crate::align::Aligned;
+use crate::adversary::{FrozenAdversary, TokenReward};
+use crate::align::{Adapted, Aligned};
 use crate::combine::Combined;
-use crate::head::PreferenceHead;
-use crate::matching::{GoalDistance, TextMatch, TransportMatch};
+use crate::head::{FaultHeads, IdealPoints, LatentUsers, PairConsistency, PreferenceHead};
+use crate::matching::{ExemplarMatch, GoalDistance, TextMatch, TransportMatch};
 use crate::model::{RewardError, RewardModel};
-use crate::program::{Novelty, ProgramReward};
+use crate::program::{Novelty, ProgramReward, Rules};
+use crate::progress::{CausalProgress, EmbeddedGoal, SuccessClassifier};
 use crate::steps::PerceptualSteps;
 
 /// A reward model that can be kept. A new kind also needs a line in the table of kinds in this file.
@@ -41,14 +43,26 @@ pub struct Parts {
 type Restore = fn(Parts) -> Result<Box<dyn StoredReward>, RewardError>;
 
 const KINDS: &[(&str, Restore)] = &[
+    (Adapted::KIND, Adapted::restore),
     (Aligned::KIND, Aligned::restore),
+    (CausalProgress::KIND, CausalProgress::restore),
     (Combined::KIND, Combined::restore),
+    (EmbeddedGoal::KIND, EmbeddedGoal::restore),
+    (ExemplarMatch::KIND, ExemplarMatch::restore),
+    (FaultHeads::KIND, FaultHeads::restore),
+    (FrozenAdversary::KIND, FrozenAdversary::restore),
     (GoalDistance::KIND, GoalDistance::restore),
+    (IdealPoints::KIND, IdealPoints::restore),
+    (LatentUsers::KIND, LatentUsers::restore),
     (Novelty::KIND, Novelty::restore),
+    (PairConsistency::KIND, PairConsistency::restore),
     (PerceptualSteps::KIND, PerceptualSteps::restore),
     (PreferenceHead::KIND, PreferenceHead::restore),
     (ProgramReward::KIND, ProgramReward::restore),
+    (Rules::KIND, Rules::restore),
+    (SuccessClassifier::KIND, SuccessClassifier::restore),
     (TextMatch::KIND, TextMatch::restore),
+    (TokenReward::KIND, TokenReward::restore),
     (TransportMatch::KIND, TransportMatch::restore),
 ];
 

@@ -1,7 +1,11 @@
 //! The loops of Sinkhorn's algorithm, each written once and compiled for several instruction sets.
 //!
-//! The program is compiled for the oldest processor of its architecture; [`widest`] finds out at run time what this one can do. The
-//! loops go over whole groups of [`LANES`] values, which the compiler turns into vector instructions.
+//! The program is compiled for the oldest processor of its architecture; [`widest`] finds out at run time what this one can do. Plain
+//! loops are vectorised by the compiler; the one that everything waits for, [`sweep`], is written on vectors ([`super::simd`]).
+
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
+use super::simd::{Portable, Simd};
 
 /// Rows of a kernel are padded with zeros to a multiple of this.
 pub(super) const LANES: usize = 8;
@@ -67,10 +71,44 @@ compiled! {
     fn kernel_row => kernel_row_body(cost: &[f64], rate: f64, shift: f64, g: &[f64], out: &mut [f64])
 }
 
-compiled! {
-    /// Half an iteration and the sums of the next: `u_t = mass / (K v)_t` and `column = Kᵀ u`. `kernel` is `[u.len(), v.len()]`, rows
-    /// padded to `v.len()`, a multiple of [`LANES`]. The kernel is read once.
-    fn sweep => sweep_body(kernel: &[f64], v: &[f64], mass: f64, u: &mut [f64], column: &mut [f64])
+/// Half an iteration and the sums of the next: `u_t = mass / (K v)_t` and `column = Kᵀ u`. `kernel` is `[u.len(), v.len()]`, rows
+/// padded to `v.len()`, a multiple of [`LANES`]. The kernel is read once.
+///
+/// # Panics
+/// When the lengths do not fit: a bug of the caller.
+pub(super) fn sweep(
+    instructions: Instructions,
+    kernel: &[f64],
+    v: &[f64],
+    mass: f64,
+    u: &mut [f64],
+    column: &mut [f64],
+) {
+    assert!(
+        v.len().is_multiple_of(LANES)
+            && column.len() == v.len()
+            && kernel.len() == u.len() * v.len()
+    );
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(kernel: &[f64], v: &[f64], mass: f64, u: &mut [f64], column: &mut [f64]) {
+            unsafe { sweep_body::<Avx2>(kernel, v, mass, u, column) }
+        }
+        #[target_feature(enable = "avx512f")]
+        unsafe fn avx512(kernel: &[f64], v: &[f64], mass: f64, u: &mut [f64], column: &mut [f64]) {
+            unsafe { sweep_body::<Avx512>(kernel, v, mass, u, column) }
+        }
+        // SAFETY: `widest` names a set only where the processor has it; the lengths were checked.
+        match instructions {
+            Instructions::Avx512 => return unsafe { avx512(kernel, v, mass, u, column) },
+            Instructions::Avx2 => return unsafe { avx2(kernel, v, mass, u, column) },
+            Instructions::Baseline => {}
+        }
+    }
+    let _ = instructions;
+    // SAFETY: the lengths were checked.
+    unsafe { sweep_body::<Portable>(kernel, v, mass, u, column) }
 }
 
 compiled! {
@@ -152,8 +190,10 @@ fn kernel_row_body<const FUSED: bool>(
     }
 }
 
+/// # Safety
+/// The processor has `S`'s instructions; `v` and `column` are as long as a row of `kernel`, a multiple of [`LANES`].
 #[inline(always)]
-fn sweep_body<const FUSED: bool>(
+unsafe fn sweep_body<S: Simd>(
     kernel: &[f64],
     v: &[f64],
     mass: f64,
@@ -163,58 +203,52 @@ fn sweep_body<const FUSED: bool>(
     /// Rows taken together: `v` and `column` are then loaded once for all of them.
     const ROWS: usize = 4;
     let stride = v.len();
-    column.fill(0.0);
-    let whole = u.len() / ROWS * ROWS;
-    let (head, tail) = kernel.split_at(whole * stride);
-    let (u_head, u_tail) = u.split_at_mut(whole);
-    let v = v.as_chunks::<LANES>().0;
-    let column = column.as_chunks_mut::<LANES>().0;
-    for (rows, u) in head
-        .chunks_exact(ROWS * stride)
-        .zip(u_head.as_chunks_mut::<ROWS>().0)
-    {
-        let row = |i: usize| rows[i * stride..(i + 1) * stride].as_chunks::<LANES>().0;
-        let (r0, r1, r2, r3) = (row(0), row(1), row(2), row(3));
-        let mut sums = [[0.0; LANES]; ROWS];
-        for ((((v, r0), r1), r2), r3) in v.iter().zip(r0).zip(r1).zip(r2).zip(r3) {
-            for l in 0..LANES {
-                sums[0][l] = multiply_add::<FUSED>(r0[l], v[l], sums[0][l]);
-                sums[1][l] = multiply_add::<FUSED>(r1[l], v[l], sums[1][l]);
-                sums[2][l] = multiply_add::<FUSED>(r2[l], v[l], sums[2][l]);
-                sums[3][l] = multiply_add::<FUSED>(r3[l], v[l], sums[3][l]);
-            }
+    let (v, column, kernel) = (v.as_ptr(), column.as_mut_ptr(), kernel.as_ptr());
+    // SAFETY: every index is below `stride`, in a row below `u.len()`.
+    unsafe {
+        for s in (0..stride).step_by(S::LANES) {
+            S::store(column.add(s), S::splat(0.0));
         }
-        let [u0, u1, u2, u3] = sums.map(|lanes| mass / total(lanes));
-        *u = [u0, u1, u2, u3];
-        for ((((c, r0), r1), r2), r3) in column.iter_mut().zip(r0).zip(r1).zip(r2).zip(r3) {
-            for l in 0..LANES {
-                let first = multiply_add::<FUSED>(u0, r0[l], c[l]);
-                let second = multiply_add::<FUSED>(u1, r1[l], u2 * r2[l]);
-                c[l] = multiply_add::<FUSED>(u3, r3[l], first + second);
+        let mut t = 0;
+        while t + ROWS <= u.len() {
+            let row = |i: usize| kernel.add((t + i) * stride);
+            let rows = [row(0), row(1), row(2), row(3)];
+            let mut sums = [S::splat(0.0); ROWS];
+            for s in (0..stride).step_by(S::LANES) {
+                let v = S::load(v.add(s));
+                for i in 0..ROWS {
+                    sums[i] = S::multiply_add(S::load(rows[i].add(s)), v, sums[i]);
+                }
             }
+            let mut scales = [S::splat(0.0); ROWS];
+            for i in 0..ROWS {
+                u[t + i] = mass / S::sum(sums[i]);
+                scales[i] = S::splat(u[t + i]);
+            }
+            for s in (0..stride).step_by(S::LANES) {
+                let mut sum = S::load(column.add(s));
+                for i in 0..ROWS {
+                    sum = S::multiply_add(S::load(rows[i].add(s)), scales[i], sum);
+                }
+                S::store(column.add(s), sum);
+            }
+            t += ROWS;
+        }
+        while t < u.len() {
+            let row = kernel.add(t * stride);
+            let mut sum = S::splat(0.0);
+            for s in (0..stride).step_by(S::LANES) {
+                sum = S::multiply_add(S::load(row.add(s)), S::load(v.add(s)), sum);
+            }
+            u[t] = mass / S::sum(sum);
+            let scale = S::splat(u[t]);
+            for s in (0..stride).step_by(S::LANES) {
+                let sum = S::multiply_add(S::load(row.add(s)), scale, S::load(column.add(s)));
+                S::store(column.add(s), sum);
+            }
+            t += 1;
         }
     }
-    for (row, u) in tail.chunks_exact(stride).zip(u_tail) {
-        let row = row.as_chunks::<LANES>().0;
-        let mut sums = [0.0; LANES];
-        for (v, r) in v.iter().zip(row) {
-            for l in 0..LANES {
-                sums[l] = multiply_add::<FUSED>(r[l], v[l], sums[l]);
-            }
-        }
-        *u = mass / total(sums);
-        for (c, r) in column.iter_mut().zip(row) {
-            for l in 0..LANES {
-                c[l] = multiply_add::<FUSED>(*u, r[l], c[l]);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn total(lanes: [f64; LANES]) -> f64 {
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
 #[inline(always)]
@@ -236,15 +270,10 @@ fn log_row_body<const FUSED: bool>(
         *out = multiply_add::<FUSED>(-rate, *c, *g);
         top = if *out > top { *out } else { top };
     }
-    let mut sums = [0.0; LANES];
-    let (whole, tail) = out[..cost.len()].as_chunks::<LANES>();
-    for x in whole {
-        for l in 0..LANES {
-            sums[l] += exp::<FUSED>(x[l] - top);
-        }
+    for x in &mut out[..cost.len()] {
+        *x = exp::<FUSED>(*x - top);
     }
-    let tail: f64 = tail.iter().map(|x| exp::<FUSED>(x - top)).sum();
-    (top, total(sums) + tail)
+    (top, out[..cost.len()].iter().sum())
 }
 
 #[inline(always)]

@@ -25,7 +25,8 @@ impl Guard {
             return None;
         }
         let since = self
-            .memory.sent_at
+            .memory
+            .sent_at
             .map_or(FIRST_INTERVAL, |at| now.saturating_sub(at).as_secs_f64());
         let dt = since.min(self.config.max_interval_s);
         match (&self.memory.target, &self.memory.measured) {
@@ -35,7 +36,9 @@ impl Guard {
                 } else {
                     self.config.soft_start.speed_share
                 };
-                self.memory.limiter.advance(target, &measured.positions, dt, share);
+                self.memory
+                    .limiter
+                    .advance(target, &measured.positions, dt, share);
                 self.memory.repeats = 0;
             }
             _ if self.memory.limiter.resting() => {
@@ -86,7 +89,10 @@ impl Guard {
 
     /// Whether the goal is fresh; holds when it is lost.
     fn watch(&mut self, now: Duration) -> bool {
-        if !matches!(self.memory.state, GuardState::SoftStart | GuardState::Running) {
+        if !matches!(
+            self.memory.state,
+            GuardState::SoftStart | GuardState::Running
+        ) {
             return false;
         }
         let age = now.saturating_sub(self.memory.goal_at);

@@ -92,7 +92,8 @@ impl Guard {
             &measured.positions
         };
         match self
-            .memory.supervisor
+            .memory
+            .supervisor
             .look(now, self.arm.spec(), measured, command)
         {
             Verdict::Fine => {}
@@ -110,7 +111,9 @@ impl Guard {
 
     /// A joint without torque while the arm is energised is a fault; no goal may go out then, since it would re-energise it.
     fn check_torque(&mut self, now: Duration) {
-        let due = now.saturating_sub(self.memory.torque_checked_at).as_secs_f64();
+        let due = now
+            .saturating_sub(self.memory.torque_checked_at)
+            .as_secs_f64();
         if !self.memory.writer_open || due < self.config.watchdog.torque_check_s {
             return;
         }

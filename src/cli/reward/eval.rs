@@ -1,22 +1,30 @@
-//! `rapport reward eval`: does the reward rise with the task?
+//! `rapport reward eval`: can this reward be trusted?
+
+mod cost;
+mod page;
+mod recordings;
+mod simulator;
 
 use std::path::PathBuf;
 
-use rapport::perception::DeviceChoice;
+use rapport::perception::{DeviceChoice, Encoder};
 use rapport::reward::eval::{
-    Interval, bootstrap_mean, boundary_error, spearman, value_order_correlation,
+    Check, Examination, ExamineConfig, Interval, Rung, bootstrap_mean, boundary_error, cuts,
+    examine, spearman, steps_passed, value_order_correlation,
 };
-use rapport::reward::{Context, Signal};
+use rapport::reward::{Context, LoadedReward, Signal};
 use serde::Serialize;
 
+use crate::cli::environment::EnvironmentArgs;
 use crate::clips::Library;
-use crate::report::html::{Figure, Page};
-use crate::report::plots::{Axes, Series, lines};
 use crate::run_dir::write_atomically;
 use crate::schema;
 use crate::ui::Ui;
+use crate::viz::curves;
 
-/// Measure a reward on a dataset: rank correlation with time and with the truth, error of the step boundaries; draws the curves.
+/// Find out whether a reward can be trusted: does it follow the truth, know which way time runs, notice faults, and stay true when something optimises against it?
+///
+/// Every check says good, doubtful, bad or cannot tell, with a sentence and the numbers. Recordings that hold the truth (a simulator's next.reward or truth.progress) and some that fail make more checks possible; --env makes more still. docs/trust.md says what each means.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The reward's directory.
@@ -31,12 +39,42 @@ pub struct Args {
     /// Where to compute.
     #[arg(long, default_value = "cpu", value_name = "cpu|wgpu")]
     pub device: DeviceChoice,
-    /// A page with the curves.
+    /// Also put the reward to the test in this environment: on states where arm and object are independent, and against a search for
+    /// motions that it likes.
+    #[arg(long, value_name = "ENV")]
+    pub env: Option<String>,
+    /// Rounds of that search; 0: none.
+    #[arg(long, default_value_t = 6)]
+    pub rounds: usize,
+    /// A page with the verdict, the checks and the curves.
     #[arg(long, value_name = "FILE.html")]
     pub out: Option<PathBuf>,
+    /// The curves for the Rerun viewer (`rapport view FILE.rrd`).
+    #[arg(long, value_name = "FILE.rrd")]
+    pub rrd: Option<PathBuf>,
+    /// Seed of everything drawn by lot.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
 }
 
-/// What an evaluation found.
+impl Args {
+    /// A reward on a dataset, everything else as usual.
+    pub fn new(reward: PathBuf, dataset: PathBuf) -> Self {
+        Self {
+            reward,
+            dataset,
+            camera: None,
+            device: DeviceChoice::Cpu,
+            env: None,
+            rounds: 6,
+            out: None,
+            rrd: None,
+            seed: 0,
+        }
+    }
+}
+
+/// What scoring the episodes found.
 #[derive(Debug, Serialize)]
 pub struct Evaluation {
     /// Kind of reward.
@@ -66,65 +104,104 @@ pub struct EpisodeEvaluation {
     pub reward: Vec<f64>,
 }
 
-/// Runs the command.
-pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    let evaluation = evaluate(args, ui)?;
-    ui.result(&evaluation, || {
-        let show = |name: &str, value: &Option<Interval>| match value {
-            Some(i) => format!(
-                "{name:<22}{:>6.3}   95 % interval {:.3} .. {:.3}\n",
-                i.value, i.low, i.high
-            ),
-            None => format!("{name:<22}   n/a\n"),
-        };
-        format!(
-            "{} reward on {} episodes\n{}{}{}",
-            evaluation.kind,
-            evaluation.episodes,
-            show("Spearman with time", &evaluation.spearman_time),
-            show("Spearman with truth", &evaluation.spearman_truth),
-            evaluation
-                .step_boundary_error
-                .map_or(String::new(), |e| format!(
-                    "step boundaries off by {e:.1} frames\n"
-                ))
-        )
-    })
+/// Everything the command found.
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    #[serde(flatten)]
+    examination: Examination,
+    /// What scoring costs.
+    cost: Option<cost::Cost>,
+    /// Rewards and truths of motions searched for in the simulator, round by round.
+    motions: Vec<Rung>,
 }
 
-/// Scores and, when asked, writes the page.
-pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
-    let (reward, mut encoder) = super::open_reward(&args.reward, args.device)?;
-    let library = Library::encode(&args.dataset, args.camera.as_deref(), &mut *encoder, ui)?;
-    let (mut per_episode, mut boundaries, mut figures) = (Vec::new(), Vec::new(), Vec::new());
-    let step = 1.0 / f64::from(library.dataset().info().fps);
-    for episode in 0..library.features().len() {
-        let signal = reward.score(encoder.spec(), &library.clip(episode)?, &Context::default())?;
-        let columns = library.columns(episode)?.columns;
-        let column = |name: &str| {
-            columns
-                .get(name)
-                .map(|c| c.values.iter().map(|&v| f64::from(v)).collect::<Vec<_>>())
-        };
-        let truth = column(schema::PROGRESS);
-        if let (Some(found), Some(phase)) = (steps_passed(&signal), column(schema::PHASE)) {
-            boundaries.extend(boundary_error(&cuts(&found), &cuts(&phase)));
+/// A reward, its eyes, and the episodes.
+struct Opened {
+    reward: LoadedReward,
+    encoder: Box<dyn Encoder>,
+    library: Library,
+}
+
+impl Opened {
+    fn open(args: &Args, ui: Ui) -> anyhow::Result<Self> {
+        let (reward, mut encoder) = super::open_reward(&args.reward, args.device)?;
+        let library = Library::encode(&args.dataset, args.camera.as_deref(), &mut *encoder, ui)?;
+        Ok(Self {
+            reward,
+            encoder,
+            library,
+        })
+    }
+
+    fn score(&self, episode: usize) -> anyhow::Result<Signal> {
+        let clip = self.library.clip(episode)?;
+        Ok(self
+            .reward
+            .score(self.encoder.spec(), &clip, &Context::default())?)
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
+    let mut opened = Opened::open(args, ui)?;
+    let evaluation = measure(&opened)?;
+    let samples = recordings::samples(&opened.library)?;
+    let config = ExamineConfig {
+        seed: args.seed,
+        ..ExamineConfig::default()
+    };
+    let bar = ui.bar(1, "examining the reward");
+    let mut examination = examine(&*opened.reward.model, &samples, &config)?;
+    bar.finish_and_clear();
+    let (cost, check) = cost::measure(&mut opened, args.camera.as_deref())?;
+    examination.add(check);
+    let mut motions = Vec::new();
+    if let Some(env) = &args.env {
+        let found = simulator::examine(&mut opened, &EnvironmentArgs::named(env), args, ui)?;
+        motions = found.motions;
+        for check in found.checks {
+            examination.add(check);
         }
-        if figures.len() < 8 {
-            let mut series = vec![Series::over_time("learned", &unit(&signal.per_step), step)];
-            series.extend(
-                truth
-                    .as_ref()
-                    .map(|t| Series::over_time("true", &unit(t), step)),
-            );
-            let title = format!("episode {episode}");
-            let axes = Axes {
-                title: &title,
-                x: "time (s)",
-                y: "reward, scaled to 0..1",
-                marks: &[],
-            };
-            figures.push(Figure::svg(&lines(&axes, &series), ""));
+    }
+    let report = Report {
+        evaluation,
+        examination,
+        cost,
+        motions,
+    };
+    if let Some(out) = &args.out {
+        let page = page::page(&report, &samples, args);
+        write_atomically(out, page.render().as_bytes())?;
+        ui.say(format!("the page is {}", out.display()));
+    }
+    if let Some(out) = &args.rrd {
+        curves::write(out, &episode_curves(&report, &samples))?;
+        ui.say(format!(
+            "the curves are in {}; see them with `rapport view {}`",
+            out.display(),
+            out.display()
+        ));
+    }
+    ui.result(&report, || text(&report))
+}
+
+/// Scores the episodes, without the examination.
+pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
+    measure(&Opened::open(args, ui)?)
+}
+
+fn measure(opened: &Opened) -> anyhow::Result<Evaluation> {
+    let library = &opened.library;
+    let (mut per_episode, mut boundaries) = (Vec::new(), Vec::new());
+    for episode in 0..library.features().len() {
+        let signal = opened.score(episode)?;
+        let columns = library.columns(episode)?;
+        let truth = recordings::column(&columns, schema::PROGRESS)
+            .or_else(|| recordings::column(&columns, schema::REWARD));
+        if let (Some(found), Some(phase)) = (steps_passed(&signal), recordings::phase(&columns)) {
+            boundaries.extend(boundary_error(&cuts(&found), &cuts(&phase)));
         }
         per_episode.push(EpisodeEvaluation {
             episode,
@@ -136,64 +213,72 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
     let mean = |pick: fn(&EpisodeEvaluation) -> Option<f64>| {
         bootstrap_mean(&per_episode.iter().filter_map(pick).collect::<Vec<_>>(), 0)
     };
-    let evaluation = Evaluation {
-        kind: reward.kind.clone(),
+    Ok(Evaluation {
+        kind: opened.reward.kind.clone(),
         episodes: per_episode.len(),
         spearman_time: mean(|e| e.spearman_time),
         spearman_truth: mean(|e| e.spearman_truth),
         step_boundary_error: (!boundaries.is_empty())
             .then(|| boundaries.iter().sum::<f64>() / boundaries.len() as f64),
         per_episode,
-    };
-    if let Some(out) = &args.out {
-        let mut page = Page::new(
-            &format!("Reward: {}", evaluation.kind),
-            &format!("{} on {}", args.reward.display(), args.dataset.display()),
-        );
-        let cell = |i: &Option<Interval>| {
-            i.map_or("n/a".into(), |i| {
-                format!("{:.3} ({:.3} .. {:.3})", i.value, i.low, i.high)
-            })
-        };
-        page.table(
-            &["", "mean over episodes (95 % interval)"],
-            &[
-                vec!["Spearman with time".into(), cell(&evaluation.spearman_time)],
-                vec![
-                    "Spearman with truth".into(),
-                    cell(&evaluation.spearman_truth),
-                ],
-            ],
-            &[],
-        );
-        page.row(&figures);
-        write_atomically(out, page.render().as_bytes())?;
-        ui.say(format!("curves in {}", out.display()));
-    }
-    Ok(evaluation)
-}
-
-/// The step that each frame is in, for rewards that have steps: the one with the largest value, never an earlier one than before.
-fn steps_passed(signal: &Signal) -> Option<Vec<f64>> {
-    let steps: Vec<_> = (1..)
-        .map_while(|i| signal.terms.get(&format!("step {i}")))
-        .collect();
-    let mut reached = 0;
-    (!steps.is_empty()).then(|| {
-        (0..signal.per_step.len())
-            .map(|t| {
-                let best = (0..steps.len()).max_by(|&a, &b| steps[a][t].total_cmp(&steps[b][t]));
-                reached = reached.max(best.unwrap_or(0));
-                reached as f64
-            })
-            .collect()
     })
 }
 
-/// Frames at which a label rises.
-fn cuts(labels: &[f64]) -> Vec<usize> {
-    (1..labels.len())
-        .filter(|&t| labels[t] > labels[t - 1])
+/// The answer for the terminal: the summary, then a line or two for each question.
+fn text(report: &Report) -> String {
+    let (e, x) = (&report.evaluation, &report.examination);
+    let mut text = format!(
+        "{} reward on {} episodes: {}\n{}\n\n",
+        e.kind,
+        e.episodes,
+        x.verdict.word().to_uppercase(),
+        x.summary
+    );
+    for check in &x.checks {
+        text += &format!(
+            "{:<12}{}{}\n{:12}{}\n",
+            check.verdict.word(),
+            check.question,
+            number(check).map_or(String::new(), |n| format!("  [{n}]")),
+            "",
+            check.sentence
+        );
+    }
+    for out in &x.left_out {
+        text += &format!("episode {} was left out: {}\n", out.clip, out.reason);
+    }
+    text
+}
+
+/// The number that decided a check, with its interval.
+fn number(check: &Check) -> Option<String> {
+    let value = check.value?;
+    Some(if value.low < value.high {
+        format!("{:.2}, {:.2} .. {:.2}", value.value, value.low, value.high)
+    } else {
+        format!("{:.2}", value.value)
+    })
+}
+
+/// Reward and truth of each episode, scaled alike, for the viewer.
+fn episode_curves(
+    report: &Report,
+    samples: &[rapport::reward::eval::Sample],
+) -> Vec<curves::Episode> {
+    report
+        .evaluation
+        .per_episode
+        .iter()
+        .zip(samples)
+        .map(|(e, sample)| {
+            let mut lines = vec![("reward".to_owned(), unit(&e.reward))];
+            lines.extend(sample.truth.as_ref().map(|t| ("truth".to_owned(), unit(t))));
+            curves::Episode {
+                name: format!("episode {:03}", e.episode),
+                step: 1.0 / sample.clip.fps.max(1e-6),
+                lines,
+            }
+        })
         .collect()
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::Eyes;
 use super::text::{Sentences, text_reward};
+use super::trained::{Outcome, Training, train, trains};
 use crate::cli::Usage;
 use crate::clips::Library;
 use crate::ui::Ui;
@@ -43,6 +44,8 @@ pub struct Args {
     pub steps: usize,
     #[command(flatten)]
     pub sentences: Sentences,
+    #[command(flatten)]
+    pub training: Training,
     /// The reward's directory.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -62,6 +65,16 @@ pub enum Kind {
     Steps,
     /// Likeness to a sentence, in the common space of an image-text pair (VLM-RM); known at once.
     Text,
+    /// A scorer learned from answers about clips (Bradley-Terry, an ensemble); known at once. Needs --answers.
+    Preferences,
+    /// Distance to the goal in an embedding in which demonstrations lie on top of each other (TCC, XIRL); known at once.
+    Cycle,
+    /// Distance to the goal in an embedding whose distances are values (VIP); known at once.
+    Value,
+    /// How far along the task is, from the frames so far (ReWiND); known at once.
+    Progress,
+    /// Probability of success, calibrated, from episodes that succeeded and episodes that failed; known at once.
+    Success,
 }
 
 #[derive(Serialize)]
@@ -69,6 +82,8 @@ struct Summary {
     kind: String,
     encoder: String,
     episodes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    training: Option<Outcome>,
     out: PathBuf,
 }
 
@@ -82,17 +97,28 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     })?;
     let mut encoder = args.eyes.open()?;
     let library = Library::encode(dataset, args.eyes.camera.as_deref(), &mut *encoder, ui)?;
-    let model = build(args, encoder.spec(), library.features())?;
+    let (model, outcome) = if trains(args.kind) {
+        let spec = encoder.spec();
+        let (model, outcome) = train(args.kind, &args.training, &library, spec, args.seed, ui)?;
+        (model, Some(outcome))
+    } else {
+        (build(args, encoder.spec(), library.features())?, None)
+    };
     RewardDir::new(&args.out).save(&*model, encoder.spec(), args.seed)?;
     let summary = Summary {
         kind: model.kind().into(),
         encoder: encoder.spec().name.clone(),
         episodes: library.features().len(),
+        training: outcome,
         out: args.out.clone(),
     };
     ui.result(&summary, || {
+        let report = summary
+            .training
+            .as_ref()
+            .map_or(String::new(), |t| format!(", {}", t.report));
         format!(
-            "{} reward from {} episodes -> {}",
+            "{} reward from {} episodes{report} -> {}",
             summary.kind,
             summary.episodes,
             summary.out.display()
@@ -107,6 +133,7 @@ fn run_text(args: &Args, ui: Ui) -> anyhow::Result<()> {
         kind: model.kind().into(),
         encoder: encoder.name,
         episodes: 0,
+        training: None,
         out: args.out.clone(),
     };
     ui.result(&summary, || {
@@ -165,6 +192,13 @@ pub fn build(
         }
         Kind::Text => {
             return Err(Usage("a text reward is made of sentences, not in an embedding of demonstrations; use `rapport reward learn --kind text`".into()).into());
+        }
+        Kind::Preferences | Kind::Cycle | Kind::Value | Kind::Progress | Kind::Success => {
+            return Err(Usage(
+                "this kind learns an embedding of its own; use it with `rapport reward learn`"
+                    .into(),
+            )
+            .into());
         }
         Kind::Steps => {
             let segmentation = SegmentationConfig {

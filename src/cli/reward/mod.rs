@@ -4,14 +4,16 @@ mod align;
 mod eval;
 mod label;
 mod learn;
+mod search;
 mod text;
+mod trained;
 
 use std::path::{Path, PathBuf};
 
 use rapport::perception::{DeviceChoice, Encoder};
 use rapport::reward::{LoadedReward, RewardDir};
 
-pub use align::{Args as AlignArgs, run as run_align};
+pub use align::{Adapt, Args as AlignArgs, Profile, run as run_align};
 pub use eval::{Args as EvalArgs, Evaluation, evaluate as evaluate_reward, unit};
 pub use learn::{Args as LearnArgs, Kind, run as run_learn};
 pub use text::Sentences;
@@ -34,6 +36,7 @@ enum Command {
     Eval(eval::Args),
     TextTrain(text::TrainArgs),
     TextEval(text::EvalArgs),
+    Search(Box<search::Args>),
 }
 
 /// Runs the command.
@@ -45,6 +48,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Command::Eval(args) => eval::run(args, ui),
         Command::TextTrain(args) => text::run_train(args, ui),
         Command::TextEval(args) => text::run_eval(args, ui),
+        Command::Search(args) => search::run(args, ui),
     }
 }
 

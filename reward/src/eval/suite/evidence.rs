@@ -146,11 +146,11 @@ impl<'a> Evidence<'a> {
             .collect()
     }
 
-    /// Whether the reward differs between any two steps beyond rounding.
+    /// Whether the reward differs between any two steps beyond rounding. A single step cannot be held against it.
     pub fn varies(&self) -> bool {
         let rewards = self.rewards();
         let size = rewards.iter().fold(0.0f64, |m, r| m.max(r.abs()));
-        deviation(&rewards) > 1e-9 * size
+        rewards.len() < 2 || deviation(&rewards) > 1e-9 * size
     }
 
     /// About `most` frames, evenly over all clips.

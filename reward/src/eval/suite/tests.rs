@@ -346,6 +346,11 @@ fn hardly_anything_to_go_by_is_said_and_never_a_failure() {
         "{:#?}",
         one.checks
     );
+    // The same when the truth about it is known.
+    let mut known = Sample::new(clip(1));
+    known.truth = Some(vec![0.5]);
+    let one = examined(&true_reward(), &[known]);
+    assert_eq!(one.verdict, Verdict::CannotTell, "{:#?}", one.checks);
     // Two short clips, one empty, one with a feature that is no number.
     let mut broken = clip(6);
     broken.features = Features::new(5, vec![f32::NAN; 30]);

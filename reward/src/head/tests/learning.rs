@@ -354,3 +354,48 @@ fn heads_come_back_from_disk_as_they_were() {
         assert_eq!(loaded.model.causal(), head.causal());
     }
 }
+
+#[test]
+fn what_is_asked_next_is_what_members_dispute() {
+    use crate::preference::{QueryConfig, Selection, disagreement};
+    let all = clips(60, 3, 4, 1);
+    let pairs = compare(&all, 30, 2, |clip| total(clip, linear));
+    let (head, _) =
+        PreferenceHead::train(&encoder(4), &pairs, Condition::None, &quick(), 3).unwrap();
+    let asked: Vec<(usize, usize)> = pairs.items.iter().map(|p| (p.first, p.second)).collect();
+    let worth = |selection| {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let config = QueryConfig {
+            selection,
+            ..QueryConfig::default()
+        };
+        let context = Context::default();
+        let found = head
+            .queries(&all, &asked, 12, &context, &config, &mut rng)
+            .unwrap();
+        assert_eq!(found.len(), 12);
+        for (i, &(a, b)) in found.iter().enumerate() {
+            assert!(a != b && !asked.contains(&(a, b)) && !asked.contains(&(b, a)));
+            assert!(!found[..i].contains(&(a, b)) && !found[..i].contains(&(b, a)));
+        }
+        let disputes = found
+            .iter()
+            .map(|&(a, b)| disagreement(&head.compare(&all[a], &all[b], &context).unwrap().gaps));
+        disputes.sum::<f64>() / 12.0
+    };
+    let (active, uniform) = (worth(Selection::Disagreement), worth(Selection::Uniform));
+    assert!(active > 1.5 * uniform, "{active} {uniform}");
+    for selection in [
+        Selection::KCentre,
+        Selection::DisagreementKCentre,
+        Selection::EntropyKCentre,
+        Selection::InformationGain,
+        Selection::LogitVariance,
+    ] {
+        worth(selection);
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let config = QueryConfig::default();
+    let bad = head.queries(&all, &[(0, 99)], 1, &Context::default(), &config, &mut rng);
+    assert!(bad.is_err());
+}

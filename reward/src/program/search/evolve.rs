@@ -1,5 +1,7 @@
 //! [`Evolve`]: proposals by seeded chance. The first round's are random; later ones change the best program, away from the worst.
 
+use std::collections::BTreeMap;
+
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -9,6 +11,7 @@ use super::super::expression::{Binary, Expression, Unary};
 use super::super::source::{Program, Term};
 use super::{Brief, Feature, Proposer, Round};
 use crate::model::RewardError;
+use crate::objective::sigmoid;
 
 /// Settings of an [`Evolve`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,8 +24,12 @@ pub struct EvolveConfig {
     pub spread: f64,
     /// Chance that a change adds a term, and that it leaves one out.
     pub turnover: f64,
+    /// Chance that a weight changes its sign; less where the sign was in the best programs and not in the worst.
+    pub turn: f64,
     /// How far weights move on from the worst program's through the best's, as a share of their distance in logarithms.
     pub away: f64,
+    /// Programs of a round that are random, as in the first, where there is room for them.
+    pub fresh: usize,
     /// Seed of all chance.
     pub seed: u64,
 }
@@ -33,7 +40,9 @@ impl Default for EvolveConfig {
             terms: 4,
             spread: 0.8,
             turnover: 0.5,
+            turn: 0.2,
             away: 0.3,
+            fresh: 2,
             seed: 0,
         }
     }
@@ -52,10 +61,13 @@ impl EvolveConfig {
                 self.spread, self.away
             ));
         }
-        if !(0.0..=1.0).contains(&self.turnover) {
+        if ![self.turnover, self.turn]
+            .iter()
+            .all(|c| (0.0..=1.0).contains(c))
+        {
             return bad(&format!(
-                "turnover is {}; it is a chance, 0 to 1",
-                self.turnover
+                "turnover is {} and evolve.turn {}; they are chances, 0 to 1",
+                self.turnover, self.turn
             ));
         }
         Ok(())
@@ -74,11 +86,11 @@ impl Evolve {
         Ok(Self { config })
     }
 
-    fn random(&self, brief: &Brief, rng: &mut ChaCha8Rng) -> Program {
+    fn random(&self, brief: &Brief, leaning: &Leaning, rng: &mut ChaCha8Rng) -> Program {
         let count = rng.random_range(1..=self.config.terms);
         let mut terms = Vec::new();
         for _ in 0..count {
-            self.add(&mut terms, brief, rng);
+            self.add(&mut terms, brief, leaning, rng);
         }
         Program {
             definitions: Vec::new(),
@@ -87,7 +99,7 @@ impl Evolve {
     }
 
     /// Adds a term over a feature that has none yet, if there is one.
-    fn add(&self, terms: &mut Vec<Term>, brief: &Brief, rng: &mut ChaCha8Rng) {
+    fn add(&self, terms: &mut Vec<Term>, brief: &Brief, leaning: &Leaning, rng: &mut ChaCha8Rng) {
         let free: Vec<&Feature> = brief
             .features
             .iter()
@@ -97,12 +109,16 @@ impl Evolve {
             return;
         };
         let size = 10f64.powf(rng.random_range(-2.0..1.0));
-        let weight = if rng.random_bool(0.5) { size } else { -size };
+        let weight = if rng.random_bool(sigmoid(leaning.of(&feature.name))) {
+            size
+        } else {
+            -size
+        };
         terms.push(Term {
             name: feature.name.clone(),
             value: Expression::binary(
                 Binary::Multiply,
-                Expression::Number(round(weight)),
+                Expression::Number(round_off(weight)),
                 shape(&feature.value, rng),
             ),
         });
@@ -111,37 +127,29 @@ impl Evolve {
     /// The best program, changed by `spread`.
     fn changed(
         &self,
-        best: &Program,
-        worst: &Program,
+        round: &Round,
         brief: &Brief,
+        leaning: &Leaning,
         spread: f64,
         rng: &mut ChaCha8Rng,
     ) -> Program {
-        let mut program = best.clone();
+        let mut program = round.best_program().clone();
+        let worst = &round.candidates[round.worst].program;
         for term in &mut program.terms {
-            let name = term.name.clone();
-            let other = worst
-                .terms
-                .iter()
-                .find(|t| t.name == name)
-                .and_then(|t| weight(&t.value).copied());
-            if let Some(w) = weight_mut(&mut term.value) {
-                let mut log = w.abs().max(1e-6).ln();
-                match other {
-                    // Away from the worst: further in the direction from its weight to this one.
-                    Some(bad) if bad.signum() == w.signum() => {
-                        log += self.config.away * (log - bad.abs().max(1e-6).ln());
-                    }
-                    _ => {}
-                }
-                log += spread * normal(rng);
-                let sign = if rng.random_bool(0.05) {
-                    -w.signum()
-                } else {
-                    w.signum()
-                };
-                *w = round(sign * log.exp().clamp(1e-4, 1e4));
+            let bad = weight_in(worst, &term.name);
+            let leaning = leaning.of(&term.name);
+            let Some(w) = weight_mut(&mut term.value) else {
+                continue;
+            };
+            let mut size = w.abs().max(1e-6).ln();
+            if let Some(bad) = bad.filter(|bad| bad.signum() == w.signum()) {
+                // Further in the direction from the worst program's weight to this one.
+                size += self.config.away * (size - bad.abs().max(1e-6).ln());
             }
+            size += spread * normal(rng);
+            let turned = rng.random_bool(self.config.turn * sigmoid(-leaning * w.signum()));
+            let sign = if turned { -w.signum() } else { w.signum() };
+            *w = round_off(sign * size.exp().clamp(1e-4, 1e4));
         }
         if program.terms.len() > 1 && rng.random_bool(self.config.turnover / 2.0) {
             program
@@ -149,22 +157,41 @@ impl Evolve {
                 .remove(rng.random_range(0..program.terms.len()));
         }
         if program.terms.len() < self.config.terms && rng.random_bool(self.config.turnover) {
-            let before = program.terms.len();
-            self.add(&mut program.terms, brief, rng);
-            // What the worst program does with this feature is not worth trying again.
-            if let Some(term) = program.terms.get_mut(before) {
-                let bad = worst
-                    .terms
-                    .iter()
-                    .find(|t| t.name == term.name)
-                    .and_then(|t| weight(&t.value).copied());
-                if let (Some(bad), Some(w)) = (bad, weight_mut(&mut term.value)) {
-                    *w = -w.abs() * bad.signum();
-                }
-            }
+            self.add(&mut program.terms, brief, leaning, rng);
         }
         program
     }
+}
+
+/// Which sign of each feature was found in the best programs, and not in the worst, so far.
+struct Leaning(BTreeMap<String, f64>);
+
+impl Leaning {
+    fn from(rounds: &[Round]) -> Self {
+        let mut found = BTreeMap::new();
+        for round in rounds {
+            let worst = &round.candidates[round.worst].program;
+            for (program, vote) in [(round.best_program(), 1.0), (worst, -1.0)] {
+                for term in &program.terms {
+                    if let Some(w) = weight(&term.value) {
+                        *found.entry(term.name.clone()).or_insert(0.0) += vote * w.signum();
+                    }
+                }
+            }
+        }
+        Self(found)
+    }
+
+    /// Above 0 where the feature seems to be liked, below where it seems to be disliked.
+    fn of(&self, feature: &str) -> f64 {
+        self.0.get(feature).copied().unwrap_or(0.0)
+    }
+}
+
+/// The weight of a feature in a program.
+fn weight_in(program: &Program, feature: &str) -> Option<f64> {
+    let term = program.terms.iter().find(|t| t.name == feature)?;
+    weight(&term.value).copied()
 }
 
 impl Proposer for Evolve {
@@ -183,6 +210,7 @@ impl Proposer for Evolve {
                 "there is nothing to build a reward program of; give the brief some columns".into(),
             ));
         }
+        let leaning = Leaning::from(rounds);
         let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed);
         rng.set_stream(rounds.len() as u64);
         let mut programs = Vec::<Program>::new();
@@ -190,19 +218,13 @@ impl Proposer for Evolve {
         while programs.len() < count {
             attempts += 1;
             let program = match rounds.last() {
-                None => self.random(brief, &mut rng),
-                Some(round) => {
+                Some(round) if programs.len() + self.config.fresh.min(count - 1) < count => {
                     // From near to far.
                     let share = (programs.len() + 1) as f64 / count as f64;
-                    let worst = &round.candidates[round.worst].program;
-                    self.changed(
-                        round.best_program(),
-                        worst,
-                        brief,
-                        self.config.spread * share,
-                        &mut rng,
-                    )
+                    let spread = self.config.spread * share;
+                    self.changed(round, brief, &leaning, spread, &mut rng)
                 }
+                _ => self.random(brief, &leaning, &mut rng),
             };
             let fresh = !programs.contains(&program) || attempts > 100 * count;
             if fresh {
@@ -216,7 +238,7 @@ impl Proposer for Evolve {
 
 /// One of the shapes that rewards commonly have.
 fn shape(value: &Expression, rng: &mut ChaCha8Rng) -> Expression {
-    let scale = Expression::Number(round(10f64.powf(rng.random_range(-2.0..0.5))));
+    let scale = Expression::Number(round_off(10f64.powf(rng.random_range(-2.0..0.5))));
     let scaled = |scale| Expression::binary(Binary::Divide, value.clone(), scale);
     match rng.random_range(0..10) {
         0..=5 => value.clone(),
@@ -252,7 +274,7 @@ fn weight_mut(value: &mut Expression) -> Option<&mut f64> {
 }
 
 /// Three digits, for whoever reads the program.
-fn round(x: f64) -> f64 {
+fn round_off(x: f64) -> f64 {
     if x == 0.0 {
         return 0.0;
     }

@@ -308,7 +308,9 @@ mod tests {
         );
         assert!(asked[2][3].content.contains("`actoin`"));
         assert!(
-            asked[3][5].content.contains("line 1, column 17"),
+            asked[3][5]
+                .content
+                .contains("line 2, column 1: the end stands where"),
             "{}",
             asked[3][5].content
         );

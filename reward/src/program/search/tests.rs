@@ -43,7 +43,7 @@ fn liking(clip: &Clip) -> f64 {
     let jerk: f64 = (1..STEPS)
         .map(|t| f64::from(action.row(t)[0] - action.row(t - 1)[0]).abs())
         .sum();
-    -3.0 * off - jerk
+    -10.0 * off - jerk
 }
 
 /// Practice by the cross-entropy method over the forces.
@@ -89,18 +89,30 @@ impl Practice for CrossEntropy {
 }
 
 fn brief() -> Brief {
-    let parts = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-    let columns = vec![
-        Column {
-            name: "state".into(),
-            parts: parts(&["hand", "velocity", "block", "gap"]),
-        },
-        Column {
-            name: "action".into(),
-            parts: parts(&["force"]),
-        },
+    let columns = [
+        ("state", vec!["hand", "velocity", "block", "gap"]),
+        ("action", vec!["force"]),
     ];
-    Brief::new("push the block to its place", columns)
+    let columns = columns.map(|(name, parts)| Column {
+        name: name.into(),
+        parts: parts.into_iter().map(str::to_owned).collect(),
+    });
+    let mut brief = Brief::new("push the block to its place", columns.into());
+    let features = [
+        ("gap", "abs(state[3])"),
+        ("reach", "abs(state[0] - state[2])"),
+        ("speed", "abs(state[1])"),
+        ("forward", "state[1]"),
+        ("effort", "abs(action)"),
+        ("jerk", "abs(delta(action))"),
+    ];
+    brief.features = features
+        .map(|(name, value)| Feature {
+            name: name.into(),
+            value: value.parse().unwrap(),
+        })
+        .into();
+    brief
 }
 
 fn evolve(seed: u64) -> Evolve {
@@ -150,7 +162,6 @@ fn five_rounds_of_best_and_worst_find_a_gentler_push_than_one_round_or_thirty_pr
         open.push(play(seed + 100, 1, 30)[0]);
     }
     let found = format!("round 1 {first:.2?}, round 5 {last:.2?}, thirty at once {open:.2?}");
-    eprintln!("{found}");
     assert!(
         mean(&last) > mean(&first) + 0.1 && mean(&last) > mean(&open),
         "{found}"
