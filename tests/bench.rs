@@ -80,7 +80,13 @@ fn steps_are_measured_from_demonstrations_to_tables() {
     assert_eq!(rows.len(), 4);
     for row in rows {
         let steps = row["steps"].as_u64().unwrap() as usize;
-        for table in ["found", "found_at_random", "rewarded", "rewarded_at_random"] {
+        for table in [
+            "found",
+            "found_at_random",
+            "found_anywhere",
+            "rewarded",
+            "rewarded_at_random",
+        ] {
             assert_eq!(row[table]["per_step"].as_array().unwrap().len(), steps);
             let mean = row[table]["mean"]["value"].as_f64().unwrap();
             assert!((1.0..=100.0).contains(&mean), "{row}");
