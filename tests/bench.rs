@@ -34,9 +34,9 @@ fn the_claim_is_measured_from_rollouts_to_page_and_the_seed_decides_it() {
     }
     let rows = found["rows"].as_array().unwrap();
     let sets = found["config"]["sets"].as_array().unwrap().len();
-    // Two rewards at two numbers of answers, the others once.
-    let others = found["config"]["methods"].as_array().unwrap().len() - 2;
-    assert_eq!(rows.len(), sets * (2 * 2 + others));
+    // Three rewards at two numbers of answers, the others once.
+    let others = found["config"]["methods"].as_array().unwrap().len() - 3;
+    assert_eq!(rows.len(), sets * (3 * 2 + others));
     for row in rows {
         for what in ["triplets", "between", "within"] {
             let value = row[what]["value"].as_f64().unwrap();

@@ -28,7 +28,7 @@ pub struct Args {
     /// Looks of the test clips: same, room, arm, room-and-arm.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = from_name::<Set>)]
     sets: Vec<Set>,
-    /// Rewards: rapl, rlhf, transport, steps, goal, text.
+    /// Rewards: rapl, rapl-sharp, rlhf, transport, steps, goal, text.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = from_name::<Method>)]
     methods: Vec<Method>,
     /// Numbers of answers, ascending.

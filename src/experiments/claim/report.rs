@@ -93,6 +93,7 @@ fn plain(interval: Option<Interval>) -> String {
 fn color(method: Method) -> &'static str {
     match method {
         Method::Rapl => "#3b6fd4",
+        Method::RaplSharp => "#12938f",
         Method::Rlhf => "#e08a2c",
         Method::Transport => "#8a8f98",
         Method::Steps => "#3d9a50",
