@@ -1,8 +1,12 @@
 //! Frames to rewards: an encoder and a learned reward, together.
 
+use std::collections::BTreeMap;
+
 use image::RgbImage;
 use rapport::perception::{Encoder, Features};
 use rapport::reward::{Clip, Context, RewardModel, Signal};
+
+use crate::schema::{ACTION, STATE};
 
 /// Gives every frame of an episode its learned reward.
 pub struct Labeller {
@@ -26,17 +30,41 @@ impl Labeller {
         Ok(self.encoder.encode(frames)?)
     }
 
-    /// Rewards of frames `[time]`, in units of one step: a sum over the episode does not depend on its length.
-    pub fn label(&mut self, frames: &[RgbImage]) -> anyhow::Result<Signal> {
-        let features = self.encoder.encode(frames)?;
-        self.score(features)
+    /// Rewards of frames `[time]`, in units of one step: a sum over the episode does not depend on its length. `columns` are for
+    /// rewards that read numbers; see [`columns`].
+    pub fn label(
+        &mut self,
+        frames: &[RgbImage],
+        columns: BTreeMap<String, Features>,
+    ) -> anyhow::Result<Signal> {
+        let clip = Clip {
+            columns,
+            ..Clip::from_features(self.encoder.encode(frames)?, self.fps)
+        };
+        Ok(self.model.score(&clip, &Context::default())?)
     }
 
-    /// The same for features that are already there.
+    /// Rewards of features that are already there.
     pub fn score(&self, features: Features) -> anyhow::Result<Signal> {
-        Ok(self.model.score(
-            &Clip::from_features(features, self.fps),
-            &Context::default(),
-        )?)
+        let clip = Clip::from_features(features, self.fps);
+        Ok(self.model.score(&clip, &Context::default())?)
     }
+}
+
+/// The numbers of an episode as reward programs name them: `observation.state`, what was observed after each action, and `action`.
+/// These are the policy's observations and actions, SI units and `-1..=1`, as in `rapport reward search --env`.
+pub fn columns<'a>(
+    steps: impl Iterator<Item = (&'a [f32], &'a [f32])>,
+) -> BTreeMap<String, Features> {
+    let (mut states, mut actions, mut widths) = (Vec::new(), Vec::new(), (0, 0));
+    for (state, action) in steps {
+        widths = (state.len(), action.len());
+        states.extend_from_slice(state);
+        actions.extend_from_slice(action);
+    }
+    [(STATE, widths.0, states), (ACTION, widths.1, actions)]
+        .into_iter()
+        .filter(|(_, width, _)| *width > 0)
+        .map(|(name, width, values)| (name.to_owned(), Features::new(width, values)))
+        .collect()
 }

@@ -9,7 +9,7 @@ use rapport::policy::{Learner as _, Mode, Policy as _, Transition};
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt;
-use crate::labelling::Labeller;
+use crate::labelling::{Labeller, columns};
 use crate::practice::Practice;
 use crate::run_dir::MetricsLog;
 
@@ -22,11 +22,20 @@ pub enum RewardSource {
 }
 
 impl RewardSource {
-    /// Rewards `[time]` of an episode from its frames or its true rewards.
-    pub fn label(&mut self, frames: &[image::RgbImage], truth: &[f64]) -> anyhow::Result<Vec<f64>> {
+    /// Rewards `[time]` of an episode from its frames and numbers, or its true rewards.
+    pub fn label(
+        &mut self,
+        frames: &[image::RgbImage],
+        transitions: &[Transition],
+        truth: &[f64],
+    ) -> anyhow::Result<Vec<f64>> {
         match self {
             Self::Truth => Ok(truth.to_vec()),
-            Self::Learned(labeller) => Ok(labeller.label(frames)?.per_step),
+            Self::Learned(labeller) => {
+                let steps = transitions.iter();
+                let numbers = columns(steps.map(|t| (&t.next_observation[..], &t.action[..])));
+                Ok(labeller.label(frames, numbers)?.per_step)
+            }
         }
     }
 
@@ -113,7 +122,7 @@ pub fn train(
                 break;
             }
         }
-        let rewards = reward.label(&frames, &truths)?;
+        let rewards = reward.label(&frames, &transitions, &truths)?;
         for (transition, r) in transitions.iter_mut().zip(&rewards) {
             transition.reward = (r * config.reward_scale) as f32;
         }

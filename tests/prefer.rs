@@ -130,7 +130,8 @@ fn a_kill_at_any_moment_loses_no_answer_and_doubles_none() {
     // What two tabs were told is saved: better and worse episode.
     let acknowledged: Mutex<HashSet<(u64, u64)>> = Mutex::default();
     // What a tab has said and does not know to be saved; it says it again, as the page does.
-    let pending: [Mutex<Option<(Value, (u64, u64))>>; 2] = Default::default();
+    type Said = Mutex<Option<(Value, (u64, u64))>>;
+    let pending: [Said; 2] = Default::default();
     for round in 0..8 {
         let mut page = Page::start(folder.path(), &["--count", "200"]);
         let patience = Duration::from_millis(rng.random_range(5..250));

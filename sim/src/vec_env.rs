@@ -262,7 +262,7 @@ impl Effort {
     fn spread<W: Send>(
         &mut self,
         crew: &mut Crew,
-        work: impl ExactSizeIterator<Item = W>,
+        mut work: impl ExactSizeIterator<Item = W>,
         each: impl Fn(W) -> Result<(), EnvError> + Sync,
     ) -> Result<(), EnvError> {
         let (count, threads) = (work.len(), crew.len());
@@ -271,7 +271,7 @@ impl Effort {
             .is_some_and(|each| each * (count as u32) < Self::LEAST);
         if alone || threads == 1 {
             let began = Instant::now();
-            let done = work.map(each).collect();
+            let done = work.try_for_each(each);
             self.note(began.elapsed(), count);
             return done;
         }

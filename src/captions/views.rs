@@ -168,14 +168,12 @@ impl Scenery {
         let mut within = |low: f64, high: f64| rng.random_range(low..high);
         let tool = world.base_from_tool()?.translation.vector;
         match self.task.name() {
-            "so101-reach" => {
-                if within(0.0, 1.0) < 0.55 {
-                    let reach = if within(0.0, 1.0) < 0.5 { 0.012 } else { 0.06 };
-                    let off = Vector3::from_fn(|_, _| within(-reach, reach));
-                    let mut ball = tool + off;
-                    ball.z = ball.z.max(0.015);
-                    world.place_target(ball)?;
-                }
+            "so101-reach" if within(0.0, 1.0) < 0.55 => {
+                let reach = if within(0.0, 1.0) < 0.5 { 0.012 } else { 0.06 };
+                let off = Vector3::from_fn(|_, _| within(-reach, reach));
+                let mut ball = tool + off;
+                ball.z = ball.z.max(0.015);
+                world.place_target(ball)?;
             }
             "so101-push" => {
                 if within(0.0, 1.0) < 0.6 {

@@ -13,7 +13,7 @@ use super::Usage;
 use super::environment::EnvironmentArgs;
 use crate::clips::{Library, camera_of};
 use crate::interrupt;
-use crate::labelling::Labeller;
+use crate::labelling::{Labeller, columns};
 use crate::run_dir::{self, MetricsLog};
 use crate::schema;
 use crate::training::{RewardSource, TrainingConfig, train};
@@ -307,13 +307,17 @@ fn seed_with_demonstrations(
     };
     for index in 0..dataset.len() {
         let episode = dataset.episode_columns(index)?;
+        let (observations, actions) = schema::observations_and_actions(&episode)?;
         // Row t holds what was seen before action t: the reward of action t is that of row t + 1.
         let rewards: Vec<f64> = match (&library, reward) {
             (Some(library), Some(reward)) => {
                 let features = &library.features()[index];
                 let after = features.select(&(1..features.len()).collect::<Vec<_>>());
-                let clip =
-                    rapport::reward::Clip::from_features(after, f64::from(dataset.info().fps));
+                let steps = observations.iter().skip(1).zip(&actions);
+                let clip = rapport::reward::Clip {
+                    columns: columns(steps.map(|(state, action)| (&state[..], &action[..]))),
+                    ..rapport::reward::Clip::from_features(after, f64::from(dataset.info().fps))
+                };
                 rapport::reward::RewardModel::score(&*reward.model, &clip, &Default::default())?
                     .per_step
             }
@@ -327,7 +331,6 @@ fn seed_with_demonstrations(
                     .collect()
             }
         };
-        let (observations, actions) = schema::observations_and_actions(&episode)?;
         let transitions = transitions(
             &observations,
             &actions,

@@ -75,7 +75,7 @@ impl Bert {
                 "embeddings.position_embeddings.weight",
                 [size.positions, width],
             )?,
-            segment: Param::from_tensor(segments.slice([0..1]).reshape([width])),
+            segment: Param::from_tensor(segments.slice_dim(0, 0..1).reshape([width])),
             norm: checkpoint.norm("embeddings.LayerNorm", width, size.blocks.epsilon)?,
             blocks: checkpoint.blocks("encoder.layer.", &NAMES, &size.blocks, Order::Post)?,
         })
@@ -84,7 +84,7 @@ impl Bert {
     /// Sentences of one length, `[batch, time]`, to the last block's output, `[batch, time, width]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, time] = ids.dims();
-        let positions = self.positions.val().slice([0..time]).unsqueeze::<3>();
+        let positions = self.positions.val().slice_dim(0, 0..time).unsqueeze::<3>();
         let segment = self.segment.val().unsqueeze::<3>();
         let mut x = self
             .norm

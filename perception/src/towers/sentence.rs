@@ -90,7 +90,7 @@ impl SentenceTower {
             .flat_map(|ids| ids.iter().map(|&id| i64::from(id)))
             .collect();
         let ids: Tensor<2, Int> = Tensor::from_data(TensorData::new(ids, [batch, time]), &device);
-        let positions = self.positions.val().slice([0..time]).unsqueeze::<3>();
+        let positions = self.positions.val().slice_dim(0, 0..time).unsqueeze::<3>();
         let mut x = self.tokens.forward(ids) + positions;
         for block in &self.blocks {
             x = block.forward(x, self.sight);

@@ -123,7 +123,7 @@ pub fn canonical_distance(
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rand::{RngExt as _, SeedableRng as _};
+    use rand::SeedableRng as _;
     use rand_chacha::ChaCha8Rng;
 
     const STATES: usize = 4;

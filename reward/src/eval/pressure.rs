@@ -125,7 +125,7 @@ pub fn turn(truth: &[f64], ideal: f64) -> Option<Turn> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use rand::{RngExt as _, SeedableRng as _};
+    use rand::SeedableRng as _;
     use rand_chacha::ChaCha8Rng;
 
     #[test]

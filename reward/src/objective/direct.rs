@@ -77,6 +77,10 @@ pub fn proximal(
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::print_stdout,
+    reason = "the numbers of docs/methods.md, with --no-capture"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -34,8 +34,8 @@ fn a_head_orders_clips_that_it_has_not_seen() {
         .compare(&clips[0], &clips[1], &Context::default())
         .unwrap();
     let returns = head.returns(clips, &Context::default()).unwrap();
-    for k in 0..5 {
-        assert!((verdict.gaps[k] - (returns[0][k] - returns[1][k])).abs() < 1e-4);
+    for (gap, (a, b)) in verdict.gaps.iter().zip(returns[0].iter().zip(&returns[1])) {
+        assert!((gap - (a - b)).abs() < 1e-4);
     }
     let signal = head.score(&clips[0], &Context::default()).unwrap();
     let mean = returns[0].iter().sum::<f64>() / 5.0;
