@@ -34,9 +34,9 @@ fn the_claim_is_measured_from_rollouts_to_page_and_the_seed_decides_it() {
     }
     let rows = found["rows"].as_array().unwrap();
     let sets = found["config"]["sets"].as_array().unwrap().len();
-    // Two rewards at two numbers of answers, the others once.
-    let others = found["config"]["methods"].as_array().unwrap().len() - 2;
-    assert_eq!(rows.len(), sets * (2 * 2 + others));
+    // Three rewards at two numbers of answers, the others once.
+    let others = found["config"]["methods"].as_array().unwrap().len() - 3;
+    assert_eq!(rows.len(), sets * (3 * 2 + others));
     for row in rows {
         for what in ["triplets", "between", "within"] {
             let value = row[what]["value"].as_f64().unwrap();
@@ -80,7 +80,13 @@ fn steps_are_measured_from_demonstrations_to_tables() {
     assert_eq!(rows.len(), 4);
     for row in rows {
         let steps = row["steps"].as_u64().unwrap() as usize;
-        for table in ["found", "found_at_random", "rewarded", "rewarded_at_random"] {
+        for table in [
+            "found",
+            "found_at_random",
+            "found_anywhere",
+            "rewarded",
+            "rewarded_at_random",
+        ] {
             assert_eq!(row[table]["per_step"].as_array().unwrap().len(), steps);
             let mean = row[table]["mean"]["value"].as_f64().unwrap();
             assert!((1.0..=100.0).contains(&mean), "{row}");

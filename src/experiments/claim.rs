@@ -165,7 +165,7 @@ impl Claim {
         let mut left_out = config.leave_out_what_is_missing();
         let mut speech = None;
         if config.methods.contains(&Method::Text) {
-            match Speech::open(&config.encoder) {
+            match Speech::open(&config.encoder, &config.tasks) {
                 Ok(open) => speech = Some(open),
                 Err(why) => {
                     config.methods.retain(|&method| method != Method::Text);

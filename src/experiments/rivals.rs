@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 pub enum Method {
     /// Transport to the exemplars through an alignment learned from the answers.
     Rapl,
+    /// The same with a sharper plan than RAPL's, nearer to an assignment.
+    RaplSharp,
     /// A scorer learned from the answers by Bradley and Terry's model.
     Rlhf,
     /// Transport to the exemplars in the frozen features.
@@ -33,8 +35,9 @@ pub enum Method {
 
 impl Method {
     /// All, in the order of tables.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Rapl,
+        Self::RaplSharp,
         Self::Rlhf,
         Self::Transport,
         Self::Steps,
@@ -46,6 +49,7 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Rapl => "RAPL",
+            Self::RaplSharp => "RAPL, sharper plan",
             Self::Rlhf => "RLHF (Bradley-Terry)",
             Self::Transport => "transport, frozen features",
             Self::Steps => "perceptual steps",
@@ -56,7 +60,7 @@ impl Method {
 
     /// Whether it learns from answers.
     pub fn asks(self) -> bool {
-        matches!(self, Self::Rapl | Self::Rlhf)
+        matches!(self, Self::Rapl | Self::RaplSharp | Self::Rlhf)
     }
 }
 
@@ -84,6 +88,19 @@ pub struct Sentences {
     pub baselines: Features,
 }
 
+impl Sentences {
+    /// The reward for what they say.
+    pub fn reward(&self) -> anyhow::Result<TextMatch> {
+        let (goals, baselines) = (self.goals.clone(), self.baselines.clone());
+        Ok(TextMatch::new(
+            &self.space,
+            goals,
+            baselines,
+            self.config.clone(),
+        )?)
+    }
+}
+
 /// What everybody learns from.
 pub struct School {
     /// The encoder.
@@ -102,6 +119,8 @@ pub struct School {
 pub struct RivalsConfig {
     /// Transport, aligned or not.
     pub transport: TransportConfig,
+    /// Weight of the entropy for [`Method::RaplSharp`].
+    pub sharp_epsilon: f64,
     /// The alignment.
     pub align: AlignConfig,
     /// The scorer behind Bradley and Terry's model.
@@ -120,6 +139,7 @@ impl Default for RivalsConfig {
                 ..AlignConfig::default()
             },
             transport,
+            sharp_epsilon: 0.05,
             head: HeadConfig {
                 network: NetworkConfig {
                     hidden: vec![32],
@@ -178,6 +198,12 @@ impl Rival {
             ..TransportMatchConfig::default()
         };
         Ok(match method {
+            Method::RaplSharp => {
+                let mut sharper = config.clone();
+                sharper.transport.epsilon = config.sharp_epsilon;
+                sharper.align.transport.epsilon = config.sharp_epsilon;
+                Self::learn(Method::Rapl, school, triplets, &sharper, seed)?
+            }
             Method::Rapl => {
                 let clips = school.pool.iter().map(|clip| clip.small.clone()).collect();
                 let comparisons = Comparisons::from_triplets(clips, triplets)?;
@@ -247,14 +273,8 @@ impl Rival {
                 let Some(words) = &school.sentences else {
                     anyhow::bail!("the encoder's features cannot be compared with sentences");
                 };
-                let model = TextMatch::new(
-                    &words.space,
-                    words.goals.clone(),
-                    words.baselines.clone(),
-                    words.config.clone(),
-                )?;
                 Self {
-                    model: Box::new(model),
+                    model: Box::new(words.reward()?),
                     sees: Sees::Spoken,
                     anchored: None,
                 }

@@ -28,7 +28,7 @@ pub struct Args {
     /// Looks of the test clips: same, room, arm, room-and-arm.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = from_name::<Set>)]
     sets: Vec<Set>,
-    /// Rewards: rapl, rlhf, transport, steps, goal, text.
+    /// Rewards: rapl, rapl-sharp, rlhf, transport, steps, goal, text.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = from_name::<Method>)]
     methods: Vec<Method>,
     /// Numbers of answers, ascending.
@@ -55,6 +55,9 @@ pub struct Args {
     /// Weight of the entropy in the transport plan; RAPL's is 1.
     #[arg(long)]
     epsilon: Option<f64>,
+    /// How far RAPL's principal components are evened out, 0 to 1.
+    #[arg(long)]
+    whiten: Option<f64>,
     /// Measure nothing; put earlier runs together, of other seeds or tasks.
     #[arg(long, value_name = "CLAIM.json", num_args = 1..)]
     from: Vec<PathBuf>,
@@ -101,6 +104,9 @@ impl Args {
         if let Some(epsilon) = self.epsilon {
             config.rivals.transport.epsilon = epsilon;
             config.rivals.align.transport.epsilon = epsilon;
+        }
+        if let Some(whiten) = self.whiten {
+            config.rivals.align.whiten = whiten;
         }
         config.validate().map_err(Usage)?;
         Ok(config)

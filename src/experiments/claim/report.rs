@@ -93,6 +93,7 @@ fn plain(interval: Option<Interval>) -> String {
 fn color(method: Method) -> &'static str {
     match method {
         Method::Rapl => "#3b6fd4",
+        Method::RaplSharp => "#12938f",
         Method::Rlhf => "#e08a2c",
         Method::Transport => "#8a8f98",
         Method::Steps => "#3d9a50",
@@ -160,7 +161,7 @@ fn panel(claim: &Claim, task: Preferred, set: Set) -> Panel {
     Panel {
         title: format!("{}: {}", task.name(), set.name()),
         x: "answers".into(),
-        y: "Spearman with the hidden return".into(),
+        y: "Spearman".into(),
         curves,
         range: (-0.4, 1.0),
         marks: Vec::new(),

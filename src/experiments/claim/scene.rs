@@ -35,16 +35,21 @@ pub(super) struct Speech {
 }
 
 impl Speech {
-    /// Fails on another encoder than the one that the model stands on, and without its weights.
-    pub fn open(encoder: &str) -> anyhow::Result<Self> {
+    /// Fails on another encoder than the one that the model stands on, without its weights, and on a task whose goal and baseline
+    /// mean the same to it.
+    pub fn open(encoder: &str, tasks: &[Preferred]) -> anyhow::Result<Self> {
         anyhow::ensure!(
             encoder == PICTURE_ENCODER,
             "sentences can be compared with features of {PICTURE_ENCODER} only, these are of {encoder}"
         );
-        Ok(Self {
+        let mut speech = Self {
             pictures: ImageTextEncoder::open(DeviceChoice::Cpu, None)?,
             words: TextHalf::open(DeviceChoice::Cpu, None)?,
-        })
+        };
+        for &task in tasks {
+            speech.sentences(task)?.reward()?;
+        }
+        Ok(speech)
     }
 
     fn sentences(&mut self, task: Preferred) -> anyhow::Result<Sentences> {

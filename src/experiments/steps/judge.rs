@@ -25,6 +25,7 @@ impl BenchConfig {
         rng: &mut ChaCha8Rng,
     ) -> anyhow::Result<Measurement> {
         let (mut found, mut found_at_random) = (Vec::new(), Vec::new());
+        let mut found_anywhere = Vec::new();
         let mut errors = Vec::new();
         for ((_, labels), cuts) in learn.iter().zip(cuts) {
             let truth = fewer(labels, steps);
@@ -34,9 +35,12 @@ impl BenchConfig {
                 steps,
             )?);
             for _ in 0..self.draws {
-                let cuts = ordered_at_random(truth.len(), steps, self.min_size, rng);
-                let labels = labels_from_cuts(&cuts, truth.len());
-                found_at_random.push(labelled(&labels, &truth, steps)?);
+                let mut at_random = |least: usize| {
+                    let cuts = ordered_at_random(truth.len(), steps, least, rng);
+                    labelled(&labels_from_cuts(&cuts, truth.len()), &truth, steps)
+                };
+                found_at_random.push(at_random(self.min_size)?);
+                found_anywhere.push(at_random(1)?);
             }
             let apart = boundary_error(cuts, &cuts_of(&truth));
             errors.extend(apart);
@@ -60,6 +64,7 @@ impl BenchConfig {
             weighting,
             found: Jaccard::mean_of(&found, steps),
             found_at_random: Jaccard::mean_of(&found_at_random, steps),
+            found_anywhere: Jaccard::mean_of(&found_anywhere, steps),
             rewarded: Jaccard::mean_of(&rewarded, steps),
             rewarded_at_random: Jaccard::mean_of(&rewarded_at_random, steps),
             cut_error: mean(&errors).context("no cut to compare")?,

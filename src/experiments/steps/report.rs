@@ -15,12 +15,18 @@ use crate::run_dir::write_atomically;
 /// Both tables.
 pub fn table(bench: &Bench) -> String {
     let mut text = String::new();
-    let tables: [(&str, Part, Part, Gap); 2] = [
+    let tables: [(&str, Part, Part, Gap); 3] = [
         (
             "steps found in the demonstrations",
             |row| &row.found,
             |row| &row.found_at_random,
             |row| row.found_gap,
+        ),
+        (
+            "the same against cuts anywhere",
+            |row| &row.found,
+            |row| &row.found_anywhere,
+            |row| row.found_gap_anywhere,
         ),
         (
             "step rewards above 0.5 in new videos",
@@ -105,6 +111,7 @@ fn page(bench: &Bench) -> anyhow::Result<Page> {
         "mean",
         "ordered random",
         "above random",
+        "above random cuts anywhere",
         "cuts off by, frames",
     ];
     let rows: Vec<Vec<String>> = bench
@@ -123,6 +130,7 @@ fn page(bench: &Bench) -> anyhow::Result<Page> {
                     each(&row.found_at_random)
                 ),
                 row.found_gap.map_or_else(String::new, with_width),
+                row.found_gap_anywhere.map_or_else(String::new, with_width),
                 row.cut_error.map_or_else(String::new, short),
             ]
         })
