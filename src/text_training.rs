@@ -48,9 +48,9 @@ pub struct TextTrainingConfig {
 impl Default for TextTrainingConfig {
     fn default() -> Self {
         Self {
-            scenes: 600,
-            views: 24,
-            steps: 4_000,
+            scenes: 300,
+            views: 12,
+            steps: 2_500,
             scenes_per_batch: 24,
             views_per_scene: 8,
             wordings: 3,

@@ -80,7 +80,7 @@ fn text_match(encoder: &mut dyn TextEncoder, config: TextMatchConfig) -> anyhow:
 }
 
 /// Train the heads of the image-text model: on pictures of the simulator with captions made by rule, contrastively, on frozen
-/// EfficientNet-Lite0 and MiniLM. `docs/text-rewards.md` says how the weights that come with the program were made.
+/// EfficientNet-Lite0 and MiniLM. The weights that come with the program were made by this command with its defaults.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TrainArgs {
     /// Scenes, each in colours of its own.
