@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use rapport::dataset::write_progress;
 use rapport::perception::DeviceChoice;
 use rapport::reward::Context;
 use serde::Serialize;
@@ -29,6 +30,10 @@ pub struct Args {
     /// The file to write: `{"episode": 0, "reward": [...]}` a line.
     #[arg(long, value_name = "FILE.jsonl")]
     pub out: PathBuf,
+    /// Also write the rewards as progress for LeRobot's training (columns `index`, `episode_index`, `frame_index`,
+    /// `progress_sparse`; LeRobot looks for DATASET/sarm_progress.parquet).
+    #[arg(long, value_name = "FILE.parquet")]
+    pub parquet: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -49,9 +54,13 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let (reward, mut encoder) = super::open_reward(&args.reward, args.device)?;
     let library = Library::encode(&args.dataset, args.camera.as_deref(), &mut *encoder, ui)?;
     let (mut text, mut total) = (String::new(), 0.0);
+    let mut rewards = Vec::new();
     for episode in 0..library.features().len() {
         let signal = reward.score(encoder.spec(), &library.clip(episode)?, &Context::default())?;
         total += signal.total();
+        if args.parquet.is_some() {
+            rewards.push(signal.per_step.clone());
+        }
         writeln!(
             text,
             "{}",
@@ -62,6 +71,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         )?;
     }
     write_atomically(&args.out, text.as_bytes())?;
+    if let Some(path) = &args.parquet {
+        write_progress(path, &rewards)?;
+    }
     let episodes = library.features().len();
     let summary = Summary {
         episodes,
