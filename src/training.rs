@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use rapport::policy::sac::Sac;
-use rapport::policy::{Learner as _, Mode, Policy as _, Transition};
+use rapport::policy::{Learner, Mode, Transition};
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt;
@@ -86,14 +85,14 @@ pub struct Summary {
 pub fn train(
     practice: &mut dyn Practice,
     reward: &mut RewardSource,
-    learner: &mut Sac,
+    learner: &mut dyn Learner,
     config: &TrainingConfig,
     dir: &Path,
     log: &mut MetricsLog,
     mut progress: impl FnMut(u64, &str),
 ) -> anyhow::Result<Summary> {
     let begin = Instant::now();
-    let mut episode = learner.replay().episodes().len() as u64;
+    let mut episode = learner.episodes();
     let mut interrupted = false;
     while learner.steps() < config.steps && !interrupted {
         let mut observation = practice.reset(episode_seed(config.seed, episode))?;

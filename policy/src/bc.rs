@@ -7,12 +7,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use serde::{Deserialize, Serialize};
 
-use crate::adam::AdamConfig;
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::gaussian;
-use crate::mlp::{HiddenNorm, Mlp, Row};
 use crate::normaliser::{Normaliser, ObservationScaling};
 use crate::policy::{Mode, Policy, PolicyError};
+use crate::small::adam::AdamConfig;
+use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
 
 mod training;

@@ -2,11 +2,11 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use crate::adam::Adam;
-use crate::kernels;
-use crate::mlp::{Mlp, Tape};
 use crate::policy::PolicyError;
 use crate::sac::SacConfig;
+use crate::small::adam::Adam;
+use crate::small::kernels;
+use crate::small::mlp::{Mlp, Tape};
 use crate::state::{StateDict, StateReader};
 
 /// `Q(observation, action)`, its target network and its optimiser.
@@ -204,7 +204,7 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng as _;
 
     use super::*;
-    use crate::mlp::HiddenNorm;
+    use crate::small::mlp::HiddenNorm;
 
     #[test]
     fn action_gradients_agree_with_finite_differences_of_the_smaller_value() {

@@ -7,10 +7,10 @@ use rand_chacha::rand_core::SeedableRng as _;
 
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::gaussian::{self, LogStdRange};
-use crate::mlp::{HiddenNorm, Mlp, Row};
 use crate::normaliser::Normaliser;
 use crate::policy::{Mode, Policy, PolicyError};
 use crate::sac::SacConfig;
+use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
 
 /// The actor of soft actor-critic: acts in a few microseconds, without allocation but for the action.

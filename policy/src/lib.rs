@@ -1,27 +1,23 @@
 //! Observation to action: imitation and online reinforcement learning.
 
-mod adam;
 pub mod bc;
 pub mod checkpoint;
 mod critic;
 mod gaussian;
 pub mod gaussian_policy;
-mod kernels;
-mod matmul;
-mod mlp;
 mod normaliser;
 pub mod policy;
 pub mod replay;
 pub mod sac;
+mod small;
 mod state;
-mod vector;
 
-pub use adam::AdamConfig;
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Checkpoints, Manifest, PolicySpec, load_policy};
 pub use gaussian_policy::GaussianPolicy;
-pub use mlp::HiddenNorm;
 pub use normaliser::ObservationScaling;
 pub use policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};
 pub use replay::{EpisodeView, Replay, Step};
 pub use sac::{Sac, SacConfig};
+pub use small::adam::AdamConfig;
+pub use small::mlp::HiddenNorm;

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::checkpoint::PolicySpec;
+use crate::replay::Replay;
+
 /// Whether an action is to try something out or to do the best known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -71,13 +74,47 @@ pub trait Policy: Send {
     fn reset(&mut self) {}
 }
 
-/// A policy that improves.
+/// A policy that improves by practice.
+///
+/// Whoever joins environment, reward and learner asks [`Policy::act`] for actions, hands over what they led to, and makes the
+/// updates that are due:
+///
+/// ```text
+/// observe(steps) ; while updates_due() > 0 { update() }
+/// ```
 pub trait Learner: Policy {
-    /// Takes in one episode, in order, rewards already labelled.
-    fn observe(&mut self, episode: &[Transition]) -> Result<(), PolicyError>;
+    /// What it sees and does.
+    fn spec(&self) -> &PolicySpec;
+
+    /// Takes in consecutive steps of one episode, in order, rewards already labelled: a whole episode, or where rewards do not
+    /// wait for its end a piece of it. Only the last step may end the episode.
+    fn observe(&mut self, steps: &[Transition]) -> Result<(), PolicyError>;
+
+    /// Takes in one demonstration, with rewards already labelled, where the learner can use demonstrations.
+    fn observe_demonstration(&mut self, episode: &[Transition]) -> Result<(), PolicyError>;
+
+    /// Steps observed in the task, demonstrations not counted.
+    fn steps(&self) -> u64;
+
+    /// Episodes whose end was observed, demonstrations not counted.
+    fn episodes(&self) -> u64;
+
+    /// Gradient steps made.
+    fn updates(&self) -> u64;
+
+    /// Gradient steps that the configuration asks for after what was observed, and that were not made yet.
+    fn updates_due(&self) -> u64;
 
     /// One gradient step.
     fn update(&mut self) -> Result<Metrics, PolicyError>;
+
+    /// A copy of what acts, for evaluation or for other threads. Its noise is its own: acting with it changes nothing here.
+    fn actor(&self) -> Box<dyn Policy>;
+
+    /// Stored experience, demonstrations last, for relabelling when the reward changes; empty for learners that keep none.
+    fn replays(&mut self) -> Vec<&mut Replay> {
+        Vec::new()
+    }
 
     /// Writes everything that is needed to go on exactly: networks, optimiser, replay, random state. Atomic.
     fn save(&self, dir: &Path) -> Result<(), PolicyError>;

@@ -10,14 +10,14 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
-use crate::adam::Adam;
 use crate::checkpoint::PolicySpec;
 use crate::critic::TwinCritics;
 use crate::gaussian::Draws;
 use crate::gaussian_policy::GaussianPolicy;
-use crate::mlp::Tape;
 use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};
 use crate::replay::{Replay, check_episode};
+use crate::small::adam::Adam;
+use crate::small::mlp::Tape;
 
 mod config;
 mod saving;
@@ -42,6 +42,8 @@ pub struct Sac {
     updates: u64,
     /// Steps observed in the task, demonstrations not counted.
     steps: u64,
+    /// Episodes whose end was observed, demonstrations not counted.
+    episodes: u64,
     /// Exploring actions given.
     explored: u64,
     /// Updates that the observed steps ask for and that were not made yet.
@@ -80,6 +82,7 @@ impl Sac {
             rng,
             updates: 0,
             steps: 0,
+            episodes: 0,
             explored: 0,
             owed: 0.0,
             batch: Batch::default(),
@@ -99,26 +102,6 @@ impl Sac {
     /// The settings.
     pub fn config(&self) -> &SacConfig {
         &self.config
-    }
-
-    /// What it sees and does.
-    pub fn spec(&self) -> &PolicySpec {
-        &self.policy.spec
-    }
-
-    /// Gradient steps made.
-    pub fn updates(&self) -> u64 {
-        self.updates
-    }
-
-    /// Steps observed in the task, demonstrations not counted.
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// Gradient steps that the configuration asks for after what was observed, and that were not made yet.
-    pub fn updates_due(&self) -> u64 {
-        self.owed as u64
     }
 
     /// Entropy weight, alpha.
@@ -144,21 +127,6 @@ impl Sac {
     /// Demonstrations, for relabelling.
     pub fn demonstrations_mut(&mut self) -> &mut Replay {
         &mut self.demonstrations
-    }
-
-    /// Takes in one demonstration, with rewards already labelled. It is never pushed out by experience.
-    pub fn observe_demonstration(&mut self, episode: &[Transition]) -> Result<(), PolicyError> {
-        let spec = &self.policy.spec;
-        check_episode(episode, spec.observation_dim, spec.action_dim, self.updates)?;
-        if self.demonstrations.len() + episode.len() > self.demonstrations.capacity() {
-            return Err(PolicyError::Other(format!(
-                "demonstrations of more than {} steps do not fit; raise replay_capacity",
-                self.demonstrations.capacity()
-            )));
-        }
-        self.demonstrations.push(episode)?;
-        self.count(episode);
-        Ok(())
     }
 
     /// Changes the weight of behaviour cloning, for schedules.
@@ -235,20 +203,64 @@ impl Policy for Sac {
 }
 
 impl Learner for Sac {
-    fn observe(&mut self, episode: &[Transition]) -> Result<(), PolicyError> {
+    fn spec(&self) -> &PolicySpec {
+        &self.policy.spec
+    }
+
+    fn observe(&mut self, steps: &[Transition]) -> Result<(), PolicyError> {
         let spec = &self.policy.spec;
-        check_episode(episode, spec.observation_dim, spec.action_dim, self.updates)?;
-        self.replay.push(episode)?;
-        self.count(episode);
+        check_episode(steps, spec.observation_dim, spec.action_dim, self.updates)?;
+        self.replay.push(steps)?;
+        self.count(steps);
         let before = self.steps.max(self.config.initial_random_steps);
-        self.steps += episode.len() as u64;
+        self.steps += steps.len() as u64;
+        self.episodes += u64::from(steps.last().is_some_and(|s| s.terminated || s.truncated));
         let after = self.steps.max(self.config.initial_random_steps);
         self.owed += (after - before) as f64 * self.config.update_to_data;
         Ok(())
     }
 
+    /// A demonstration is never pushed out by experience.
+    fn observe_demonstration(&mut self, episode: &[Transition]) -> Result<(), PolicyError> {
+        let spec = &self.policy.spec;
+        check_episode(episode, spec.observation_dim, spec.action_dim, self.updates)?;
+        if self.demonstrations.len() + episode.len() > self.demonstrations.capacity() {
+            return Err(PolicyError::Other(format!(
+                "demonstrations of more than {} steps do not fit; raise replay_capacity",
+                self.demonstrations.capacity()
+            )));
+        }
+        self.demonstrations.push(episode)?;
+        self.count(episode);
+        Ok(())
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn episodes(&self) -> u64 {
+        self.episodes
+    }
+
+    fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    fn updates_due(&self) -> u64 {
+        self.owed as u64
+    }
+
     fn update(&mut self) -> Result<Metrics, PolicyError> {
         self.step()
+    }
+
+    fn actor(&self) -> Box<dyn Policy> {
+        Box::new(self.policy())
+    }
+
+    fn replays(&mut self) -> Vec<&mut Replay> {
+        vec![&mut self.replay, &mut self.demonstrations]
     }
 
     fn save(&self, dir: &Path) -> Result<(), PolicyError> {

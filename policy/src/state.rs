@@ -19,7 +19,7 @@ pub(crate) struct StateDict {
 impl StateDict {
     /// Adds a tensor of `f32`. Remembers the first one that holds a value that is not finite.
     pub(crate) fn f32(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        if !crate::kernels::all_finite(values) {
+        if !crate::small::kernels::all_finite(values) {
             self.infinite.get_or_insert(name.into());
         }
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -144,7 +144,7 @@ impl<'a> StateReader<'a> {
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes(b.try_into().expect("chunks of four")))
             .collect();
-        if !crate::kernels::all_finite(&values) {
+        if !crate::small::kernels::all_finite(&values) {
             return Err(self.fault(format!(
                 "tensor {name} holds values that are not finite; use another checkpoint"
             )));

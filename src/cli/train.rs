@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rapport::perception::DeviceChoice;
-use rapport::policy::{Bc, BcConfig, HiddenNorm, PolicySpec, Sac, SacConfig, Transition};
+use rapport::policy::{
+    Bc, BcConfig, HiddenNorm, Learner as _, PolicySpec, Sac, SacConfig, Transition,
+};
 use rapport::reward::LoadedReward;
 use serde::{Deserialize, Serialize};
 

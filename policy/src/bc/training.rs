@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use rand::RngExt as _;
 
 use super::{Bc, BcConfig, BcLoss, LOG_STD_RANGE};
-use crate::adam::Adam;
 use crate::checkpoint::PolicySpec;
 use crate::gaussian;
-use crate::mlp::Tape;
 use crate::policy::{Metrics, PolicyError, Transition};
 use crate::replay::check_episode;
+use crate::small::adam::Adam;
+use crate::small::mlp::Tape;
 
 /// What came of a fit. Losses are in units of the demonstrated actions' standard deviations.
 #[derive(Clone, Debug, PartialEq)]

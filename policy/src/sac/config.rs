@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::adam::AdamConfig;
-use crate::mlp::HiddenNorm;
 use crate::normaliser::ObservationScaling;
 use crate::policy::PolicyError;
+use crate::small::adam::AdamConfig;
+use crate::small::mlp::HiddenNorm;
 
 /// Settings of [`Sac`](super::Sac).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct SacConfig {
     pub target_rate: f64,
     /// Transitions per update.
     pub batch: usize,
-    /// Updates owed per observed step, see [`Sac::updates_due`](super::Sac::updates_due).
+    /// Updates owed per observed step, see [`Sac::updates_due`](crate::Learner::updates_due).
     pub update_to_data: f64,
     /// The actor and the temperature move every so many updates.
     pub actor_every: u64,

@@ -30,7 +30,7 @@ impl Sac {
             std::slice::from_mut(&mut sac.log_temperature),
         )?;
         sac.rng = state.rng("rng")?;
-        [sac.updates, sac.steps, sac.explored] = state.u64("counters")?;
+        [sac.updates, sac.steps, sac.episodes, sac.explored] = state.u64("counters")?;
         let owed = state.f64("owed")?;
         sac.owed = owed.first().copied().unwrap_or_default();
         for (name, replay) in [
@@ -74,7 +74,10 @@ impl Sac {
         self.temperature_adam.save("temperature.adam", &mut learner);
         learner.f32("temperature.log", &[1], &[self.log_temperature]);
         learner.rng("rng", &self.rng);
-        learner.u64("counters", &[self.updates, self.steps, self.explored]);
+        learner.u64(
+            "counters",
+            &[self.updates, self.steps, self.episodes, self.explored],
+        );
         learner.f64("owed", &[self.owed]);
         let (mut replay, mut demonstrations) = (StateDict::default(), StateDict::default());
         self.replay.save(&mut replay);

@@ -4,7 +4,7 @@
 //! vectors. So AVX-512, AVX2 and NEON give the same bits, and a single row gives the same bits as a batch.
 //! `B` is packed into panels two vectors wide; the inner tile holds 8 rows of sums (5 on narrower machines) in registers.
 
-use crate::vector::{self, Kernel, Vector};
+use crate::small::vector::{self, Kernel, Vector};
 
 /// A matrix seen through strides, so that a transpose costs nothing.
 #[derive(Clone, Copy)]

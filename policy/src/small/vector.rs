@@ -147,11 +147,11 @@ macro_rules! vectorised {
                 fn avx2($($argument: $kind),*) $(-> $result)? {
                     body($($argument),*)
                 }
-                if $crate::vector::has_avx512() {
+                if $crate::small::vector::has_avx512() {
                     // SAFETY: the features were detected.
                     return unsafe { avx512($($argument),*) };
                 }
-                if $crate::vector::has_avx2() {
+                if $crate::small::vector::has_avx2() {
                     // SAFETY: the features were detected.
                     return unsafe { avx2($($argument),*) };
                 }

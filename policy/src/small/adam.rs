@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels;
 use crate::policy::PolicyError;
+use crate::small::kernels;
+use crate::small::vector::vectorised;
 use crate::state::{StateDict, StateReader};
-use crate::vector::vectorised;
 
 /// Settings of the Adam optimiser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

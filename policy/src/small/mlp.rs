@@ -10,9 +10,9 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::kernels;
-use crate::matmul::{Finish, Scratch, Start, View, matmul};
 use crate::policy::PolicyError;
+use crate::small::kernels;
+use crate::small::matmul::{Finish, Scratch, Start, View, matmul};
 use crate::state::{StateDict, StateReader};
 
 /// What stands between a hidden layer's product and its rectifier.

@@ -2,7 +2,7 @@
 //!
 //! Sums run in an order that does not depend on the vector width, so results do not either.
 
-use crate::vector::vectorised;
+use crate::small::vector::vectorised;
 
 /// Sum of `term(a, b)` over two rows of one length, in 16 partial sums, then pairwise.
 #[inline(always)]
