@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::bc::Bc;
+use crate::diffusion::Diffusion;
 use crate::gaussian_policy::GaussianPolicy;
 use crate::policy::{Learner, Policy, PolicyError};
 
@@ -340,9 +341,10 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
     match manifest.kind.as_str() {
         GaussianPolicy::KIND => Ok(Box::new(GaussianPolicy::load(&manifest, dir)?)),
         Bc::KIND => Ok(Box::new(Bc::load(&manifest, dir)?)),
+        Diffusion::KIND => Ok(Box::new(Diffusion::load(&manifest, dir)?)),
         kind => Err(file_error(
             &dir.join(MANIFEST),
-            format!("holds a policy of kind {kind}, known are sac and bc; use a newer version"),
+            format!("holds a policy of kind {kind}, known are sac, bc and diffusion; use a newer version"),
         )),
     }
 }

@@ -3,6 +3,7 @@
 pub mod bc;
 pub mod checkpoint;
 mod critic;
+pub mod diffusion;
 mod gaussian;
 pub mod gaussian_policy;
 mod normaliser;
@@ -14,6 +15,7 @@ mod state;
 
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Checkpoints, Manifest, PolicySpec, load_policy};
+pub use diffusion::{Diffusion, DiffusionConfig};
 pub use gaussian_policy::GaussianPolicy;
 pub use normaliser::ObservationScaling;
 pub use policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};

@@ -102,6 +102,11 @@ impl Adam {
         }
     }
 
+    /// Another step size from here on.
+    pub(crate) fn set_learning_rate(&mut self, rate: f64) {
+        self.config.learning_rate = rate;
+    }
+
     /// One step downhill. `gradient` may be shortened in place. Returns its norm before that.
     pub(crate) fn step(&mut self, parameters: &mut [f32], gradient: &mut [f32]) -> f32 {
         let norm = kernels::norm(gradient);
