@@ -67,7 +67,7 @@ fn denoisers() -> [DenoiserConfig; 3] {
 
 #[test]
 fn two_ways_of_doing_a_thing_are_both_kept_and_never_averaged() {
-    for (denoiser, updates) in denoisers().into_iter().zip([1500, 500, 500]) {
+    for (denoiser, updates) in denoisers().into_iter().zip([2500, 500, 500]) {
         let config = small(denoiser.clone(), updates);
         let (mut policy, report) =
             Diffusion::fit(PolicySpec::new(1, 2), config, 1, &two_ways(), run).unwrap();
