@@ -52,12 +52,12 @@ pub struct Diffusion {
     spec: PolicySpec,
     config: DiffusionConfig,
     seed: u64,
-    updates: u64,
+    pub(crate) updates: u64,
     denoiser: Arc<dyn Denoiser>,
-    layout: Layout,
+    pub(crate) layout: Layout,
     /// What acts: the running average after a fit.
-    parameters: Vec<f32>,
-    placed: Weights,
+    pub(crate) parameters: Vec<f32>,
+    pub(crate) placed: Weights,
     schedule: NoiseSchedule,
     path: Vec<StepBack>,
     normaliser: Normaliser,
@@ -186,7 +186,7 @@ impl Diffusion {
         values(self.forward(&self.placed, latents, &steps, condition))
     }
 
-    fn forward(
+    pub(crate) fn forward(
         &self,
         weights: &Weights,
         latents: &[f32],

@@ -12,6 +12,7 @@ pub mod replay;
 pub mod sac;
 mod small;
 mod state;
+pub mod tuning;
 
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Checkpoints, Manifest, PolicySpec, load_policy};

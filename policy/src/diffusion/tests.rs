@@ -38,6 +38,7 @@ fn small(denoiser: DenoiserConfig, updates: u64) -> DiffusionConfig {
         observation_horizon: 2,
         prediction_horizon: 4,
         action_horizon: 2,
+        batch: 32,
         updates,
         warmup: 20,
         adam: AdamConfig {
@@ -53,12 +54,12 @@ fn denoisers() -> [DenoiserConfig; 3] {
     [
         DenoiserConfig::Mlp(MlpConfig::default()),
         DenoiserConfig::Unet(UnetConfig {
-            down_dims: vec![32, 64],
-            step_width: 32,
+            down_dims: vec![16, 32],
+            step_width: 16,
             ..UnetConfig::default()
         }),
         DenoiserConfig::Transformer(TransformerConfig {
-            width: 64,
+            width: 32,
             layers: 2,
             heads: 4,
         }),
@@ -67,7 +68,7 @@ fn denoisers() -> [DenoiserConfig; 3] {
 
 #[test]
 fn two_ways_of_doing_a_thing_are_both_kept_and_never_averaged() {
-    for (denoiser, updates) in denoisers().into_iter().zip([2500, 500, 500]) {
+    for (denoiser, updates) in denoisers().into_iter().zip([2500, 600, 400]) {
         let config = small(denoiser.clone(), updates);
         let (mut policy, report) =
             Diffusion::fit(PolicySpec::new(1, 2), config, 1, &two_ways(), run).unwrap();
