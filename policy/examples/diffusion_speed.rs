@@ -18,7 +18,9 @@ const ACTIONS: usize = 6;
 
 fn episodes() -> Vec<Vec<Transition>> {
     let wave = |t: usize, count: usize| -> Vec<f32> {
-        (0..count).map(|i| ((t * (i + 1)) as f32 * 0.1).sin()).collect()
+        (0..count)
+            .map(|i| ((t * (i + 1)) as f32 * 0.1).sin())
+            .collect()
     };
     (0..4)
         .map(|e| {

@@ -344,7 +344,9 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
         Diffusion::KIND => Ok(Box::new(Diffusion::load(&manifest, dir)?)),
         kind => Err(file_error(
             &dir.join(MANIFEST),
-            format!("holds a policy of kind {kind}, known are sac, bc and diffusion; use a newer version"),
+            format!(
+                "holds a policy of kind {kind}, known are sac, bc and diffusion; use a newer version"
+            ),
         )),
     }
 }

@@ -195,11 +195,7 @@ impl Diffusion {
     ) -> burn::tensor::Tensor<3> {
         let (rows, device) = (steps.len(), weights.device());
         let (looks, seen) = (self.config.observation_horizon, self.spec.observation_dim);
-        let shape = [
-            rows,
-            self.config.prediction_horizon,
-            self.spec.action_dim,
-        ];
+        let shape = [rows, self.config.prediction_horizon, self.spec.action_dim];
         let repeated;
         let condition = if condition.len() == rows * looks * seen {
             condition
@@ -300,11 +296,7 @@ impl Diffusion {
     pub fn save(&self, dir: &Path) -> Result<(), PolicyError> {
         let mut state = StateDict::default();
         for (name, shape, range) in self.layout.iter() {
-            state.f32(
-                &format!("denoiser.{name}"),
-                &shape,
-                &self.parameters[range],
-            );
+            state.f32(&format!("denoiser.{name}"), &shape, &self.parameters[range]);
         }
         self.normaliser.save(&mut state);
         let dim = [self.spec.action_dim];

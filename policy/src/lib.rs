@@ -10,6 +10,7 @@ mod normaliser;
 pub mod policy;
 pub mod replay;
 pub mod sac;
+pub mod search;
 mod small;
 mod state;
 pub mod tuning;

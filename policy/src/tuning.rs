@@ -6,7 +6,7 @@ mod d3po;
 mod prdp;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use chain::Chain;
 pub use d3po::{D3po, D3poConfig, LabelledPair};

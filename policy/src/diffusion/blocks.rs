@@ -42,11 +42,7 @@ impl Linear {
 
     /// `[.., inputs]` to `[.., outputs]`.
     pub(crate) fn forward<const D: usize>(&self, weights: &Weights, x: Tensor<D>) -> Tensor<D> {
-        module::linear(
-            x,
-            weights.matrix(self.weight),
-            Some(weights.row(self.bias)),
-        )
+        module::linear(x, weights.matrix(self.weight), Some(weights.row(self.bias)))
     }
 }
 
@@ -172,16 +168,8 @@ impl GroupNorm {
     pub(crate) fn new(layout: &mut Layout, name: &str, groups: usize, channels: usize) -> Self {
         Self {
             groups,
-            scale: layout.add(
-                format!("{name}.scale"),
-                [1, channels],
-                Start::Constant(1.0),
-            ),
-            shift: layout.add(
-                format!("{name}.shift"),
-                [1, channels],
-                Start::Constant(0.0),
-            ),
+            scale: layout.add(format!("{name}.scale"), [1, channels], Start::Constant(1.0)),
+            shift: layout.add(format!("{name}.shift"), [1, channels], Start::Constant(0.0)),
         }
     }
 
@@ -191,18 +179,13 @@ impl GroupNorm {
         let width = channels / self.groups;
         let count = (time * width) as f64;
         // [batch, groups, 1]: the long sums run over whole rows, only short ones within them.
-        let moment = |x: Tensor<3>| {
-            x.sum_dim(1).reshape([batch, self.groups, width]).sum_dim(2) / count
-        };
+        let moment =
+            |x: Tensor<3>| x.sum_dim(1).reshape([batch, self.groups, width]).sum_dim(2) / count;
         let mean = moment(x.clone());
         let square = moment(x.clone() * x.clone());
         let variance = (square - mean.clone() * mean.clone()).clamp_min(0.0);
         let inverse = (variance + EPSILON).sqrt().recip();
-        let per_group = |slot| {
-            weights
-                .matrix(slot)
-                .reshape([1, self.groups, width])
-        };
+        let per_group = |slot| weights.matrix(slot).reshape([1, self.groups, width]);
         let scale = per_group(self.scale) * inverse;
         let shift = per_group(self.shift) - scale.clone() * mean;
         x * scale.reshape([batch, 1, channels]) + shift.reshape([batch, 1, channels])

@@ -88,7 +88,8 @@ impl DiffusionConfig {
         let faults = [
             (looks == 0, "observation_horizon must be above 0"),
             (
-                self.action_horizon == 0 || looks.saturating_add(self.action_horizon) > horizon.saturating_add(1),
+                self.action_horizon == 0
+                    || looks.saturating_add(self.action_horizon) > horizon.saturating_add(1),
                 "action_horizon must be in 1..=prediction_horizon - observation_horizon + 1",
             ),
             (

@@ -76,9 +76,11 @@ impl StepBack {
         } else {
             0.0
         };
-        let mean =
-            self.mean_clean * clean.clamp(-1.0, 1.0) + self.mean_x * x + self.mean_out * out;
-        (mean as f32, (self.mean_clean * slope + self.mean_out) as f32)
+        let mean = self.mean_clean * clean.clamp(-1.0, 1.0) + self.mean_x * x + self.mean_out * out;
+        (
+            mean as f32,
+            (self.mean_clean * slope + self.mean_out) as f32,
+        )
     }
 }
 
@@ -103,9 +105,7 @@ impl NoiseSchedule {
                 let steps = steps as f64;
                 (1.0 - kept((t as f64 + 1.0) / steps) / kept(t as f64 / steps)).min(0.999)
             }
-            BetaSchedule::Linear => {
-                1e-4 + (0.02 - 1e-4) * t as f64 / (steps.max(2) - 1) as f64
-            }
+            BetaSchedule::Linear => 1e-4 + (0.02 - 1e-4) * t as f64 / (steps.max(2) - 1) as f64,
         };
         let kept = (0..steps)
             .scan(1.0, |kept, t| {
@@ -222,7 +222,11 @@ mod tests {
     #[test]
     fn the_cosine_schedule_is_the_published_closed_form() {
         // Without the cap the product telescopes to abar((t + 1) / T) / abar(0).
-        let f = |u: f64| ((u + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2).cos().powi(2);
+        let f = |u: f64| {
+            ((u + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2)
+                .cos()
+                .powi(2)
+        };
         let schedule = schedule(BetaSchedule::SquaredcosCapV2);
         for t in [0, 1, 10, 50, 97, 98] {
             let expected = f((t as f64 + 1.0) / 100.0) / f(0.0);
@@ -293,8 +297,13 @@ mod tests {
     fn a_shortcut_starts_where_the_latents_are_and_keeps_its_budget() {
         let schedule = schedule(BetaSchedule::SquaredcosCapV2);
         let path = schedule.path(Sampler::Ddim { eta: 1.0 }, 10).unwrap();
-        let visits =
-            |done, budget| -> Vec<usize> { schedule.shortcut(&path, done, budget).iter().map(|s| s.from).collect() };
+        let visits = |done, budget| -> Vec<usize> {
+            schedule
+                .shortcut(&path, done, budget)
+                .iter()
+                .map(|s| s.from)
+                .collect()
+        };
         assert_eq!(visits(1, 4), [80, 60, 40, 20]);
         assert_eq!(visits(8, 6), [10, 0]);
         assert!(visits(10, 6).is_empty());

@@ -118,9 +118,8 @@ impl Diffusion {
         steps().for_each(|step| self.normaliser.observe(&step.observation));
         self.normaliser.refresh();
         for i in 0..self.spec.action_dim {
-            let of = |f: fn(f32, f32) -> f32, start| {
-                steps().map(|step| step.action[i]).fold(start, f)
-            };
+            let of =
+                |f: fn(f32, f32) -> f32, start| steps().map(|step| step.action[i]).fold(start, f);
             let (low, high) = (of(f32::min, f32::INFINITY), of(f32::max, f32::NEG_INFINITY));
             if low <= high {
                 self.action_middle[i] = 0.5 * (low + high);
@@ -157,7 +156,10 @@ impl Diffusion {
         }
         let lengths = |count: usize, of: &dyn Fn(usize) -> usize| (0..count).map(of).sum::<usize>();
         let same = episodes.len() == weights.len()
-            && episodes.iter().zip(weights).all(|(e, w)| e.len() == w.len());
+            && episodes
+                .iter()
+                .zip(weights)
+                .all(|(e, w)| e.len() == w.len());
         if data.episode.is_empty() {
             return Err(PolicyError::Other(
                 "there is no demonstration to clone".into(),
@@ -211,7 +213,9 @@ impl Diffusion {
             for (k, noise) in noise.chunks_exact(dim).enumerate() {
                 let t = within(k);
                 for (&clean, &noise) in data.actions[t * dim..][..dim].iter().zip(noise) {
-                    batch.noisy.push(self.schedule.add_noise(clean, noise, step));
+                    batch
+                        .noisy
+                        .push(self.schedule.add_noise(clean, noise, step));
                     batch.target.push(self.schedule.target(clean, noise));
                 }
             }

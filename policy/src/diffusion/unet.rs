@@ -53,8 +53,15 @@ impl UnetConfig {
         let levels = self.down_dims.len();
         if levels == 0 || self.groups == 0 {
             Some("down_dims and groups must not be empty".into())
-        } else if self.down_dims.iter().any(|d| *d == 0 || d % self.groups != 0) {
-            Some(format!("down_dims must be multiples of groups ({})", self.groups))
+        } else if self
+            .down_dims
+            .iter()
+            .any(|d| *d == 0 || d % self.groups != 0)
+        {
+            Some(format!(
+                "down_dims must be multiples of groups ({})",
+                self.groups
+            ))
         } else if self.kernel_size.is_multiple_of(2) {
             Some("kernel_size must be odd".into())
         } else if self.step_width < 4 || !self.step_width.is_multiple_of(2) {
@@ -119,10 +126,14 @@ impl Residual {
             film: config.film,
             first: Block::new(config, layout, &format!("{name}.first"), [inputs, outputs]),
             condition: Linear::new(layout, &format!("{name}.condition"), condition, width),
-            second: Block::new(config, layout, &format!("{name}.second"), [outputs, outputs]),
-            past: (inputs != outputs).then(|| {
-                Convolution::new(layout, &format!("{name}.past"), [inputs, outputs], 1)
-            }),
+            second: Block::new(
+                config,
+                layout,
+                &format!("{name}.second"),
+                [outputs, outputs],
+            ),
+            past: (inputs != outputs)
+                .then(|| Convolution::new(layout, &format!("{name}.past"), [inputs, outputs], 1)),
         }
     }
 
@@ -130,7 +141,10 @@ impl Residual {
     fn forward(&self, weights: &Weights, x: Tensor<3>, condition: Tensor<2>) -> Tensor<3> {
         let y = self.first.forward(weights, x.clone());
         let channels = y.dims()[2];
-        let film = self.condition.forward(weights, condition).unsqueeze_dim::<3>(1);
+        let film = self
+            .condition
+            .forward(weights, condition)
+            .unsqueeze_dim::<3>(1);
         let y = match self.film {
             Film::ScaleAndShift => {
                 let scale = film.clone().slice_dim(2, 0..channels);
@@ -184,7 +198,10 @@ impl Unet {
         for level in (1..dims.len()).rev() {
             let (name, channels) = (format!("up.{level}"), dims[level - 1]);
             let blocks = pair(layout, &name, 2 * dims[level], channels);
-            up.push((blocks, Double::new(layout, &format!("{name}.double"), channels)));
+            up.push((
+                blocks,
+                Double::new(layout, &format!("{name}.double"), channels),
+            ));
         }
         Self {
             step_width: width,
@@ -228,7 +245,6 @@ impl Denoiser for Unet {
             x = both(blocks, Tensor::cat(vec![x, passed], 2));
             x = double.forward(weights, x);
         }
-        self.out
-            .forward(weights, self.last.forward(weights, x))
+        self.out.forward(weights, self.last.forward(weights, x))
     }
 }

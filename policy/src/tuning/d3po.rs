@@ -132,7 +132,9 @@ impl D3po {
     ) -> Result<Metrics, PolicyError> {
         let mut pairs: Vec<&LabelledPair> = pairs.iter().filter(|pair| pair.label != 0.5).collect();
         if pairs.iter().any(|pair| !(0.0..=1.0).contains(&pair.label)) {
-            return Err(PolicyError::Other("a label must lie between 0 and 1".into()));
+            return Err(PolicyError::Other(
+                "a label must lie between 0 and 1".into(),
+            ));
         }
         let objective = PairObjective {
             temperature: 1.0 / self.config.beta,

@@ -123,9 +123,8 @@ impl Prdp {
             )));
         }
         let chains: Vec<&Chain> = outcomes.iter().map(|(chain, _)| chain).collect();
-        let sums = |rows: Vec<Vec<f64>>| -> Vec<f64> {
-            rows.iter().map(|row| row.iter().sum()).collect()
-        };
+        let sums =
+            |rows: Vec<Vec<f64>>| -> Vec<f64> { rows.iter().map(|row| row.iter().sum()).collect() };
         let start = sums(self.start.log_probs(&chains, &self.path)?);
         let before = sums(policy.log_probs(&chains, &self.path)?);
         let mut order: Vec<usize> = (0..outcomes.len()).collect();

