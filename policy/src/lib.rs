@@ -3,6 +3,8 @@
 pub mod bc;
 pub mod checkpoint;
 mod critic;
+#[expect(dead_code, reason = "the policies that use all of it follow")]
+mod deep;
 mod gaussian;
 pub mod gaussian_policy;
 mod normaliser;
@@ -14,6 +16,9 @@ mod state;
 
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Checkpoints, Manifest, PolicySpec, load_policy};
+pub use deep::layers::Activation;
+pub use deep::schedule::Schedule;
+pub use deep::transformer::NormPlace;
 pub use gaussian_policy::GaussianPolicy;
 pub use normaliser::ObservationScaling;
 pub use policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};
