@@ -1,10 +1,12 @@
 //! Observation to action: imitation and online reinforcement learning.
 
+pub mod act;
 pub mod bc;
 pub mod checkpoint;
 mod critic;
-#[expect(dead_code, reason = "the policies that use all of it follow")]
+#[allow(dead_code, reason = "one policy uses what another does not")]
 mod deep;
+mod demonstrations;
 mod gaussian;
 pub mod gaussian_policy;
 mod normaliser;
@@ -14,6 +16,7 @@ pub mod sac;
 mod small;
 mod state;
 
+pub use act::{Act, ActConfig};
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Checkpoints, Manifest, PolicySpec, load_policy};
 pub use deep::layers::Activation;
