@@ -211,3 +211,87 @@ impl Losses {
         self.l1.clone() + self.kl.clone() * kl_weight as f32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::module::Module as _;
+    use rand_chacha::rand_core::SeedableRng as _;
+
+    use super::*;
+    use crate::deep::{parameters, training_device, values};
+    use crate::state::StateReader;
+
+    fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len(), "{name}");
+        for (i, (f, e)) in found.iter().zip(expected).enumerate() {
+            let tolerance = 1e-4 * e.abs().max(1.0);
+            assert!((f - e).abs() < tolerance, "{name}[{i}]: {f}, PyTorch {e}");
+        }
+    }
+
+    /// The numbers of `tests/peers/goldens/act.py`.
+    #[test]
+    fn chunk_style_losses_and_every_gradient_equal_pytorchs() {
+        let bytes = include_bytes!("../../tests/data/act.safetensors");
+        let golden = StateReader::new(Path::new("act.safetensors"), bytes).unwrap();
+        let device = training_device();
+        let config = ActConfig {
+            chunk: 4,
+            dim: 16,
+            heads: 2,
+            feed_forward: 24,
+            style_layers: 1,
+            encoder_layers: 2,
+            decoder_layers: 2,
+            latent: 4,
+            image_tokens: vec![2, 1],
+            token_dim: 6,
+            ..ActConfig::default()
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let network = Network::new(&config, 5, 3, &mut rng, &device);
+        let network = parameters::load(network, "network", &golden).unwrap();
+        let input = |name: &str| golden.f32(&format!("in.{name}")).unwrap();
+        let sight = Sight {
+            state: tensor(input("state"), [3, 5], &device),
+            tokens: Some(tensor(input("tokens"), [3, 3, 6], &device)),
+        };
+        let deed = Deed {
+            actions: tensor(input("actions"), [3, 4, 3], &device),
+            within: tensor(input("within"), [3, 4], &device),
+        };
+        let style = network.style(&sight, &deed, &mut Dropout::none());
+        let drawn = style.sample(tensor(input("noise"), [3, 4], &device));
+        let chunk = network.decode(&sight, Some(drawn), &mut Dropout::none());
+        let weights = tensor(input("weights"), [3], &device);
+        let losses = Losses::new(chunk.clone(), &deed, &style, weights);
+
+        let output = |name: &str| golden.f32(&format!("out.{name}")).unwrap();
+        assert_close("chunk", &values(chunk.inner()).unwrap(), &output("chunk"));
+        assert_close(
+            "mean",
+            &values(style.mean.clone().inner()).unwrap(),
+            &output("mean"),
+        );
+        assert_close(
+            "log_variance",
+            &values(style.log_variance.clone().inner()).unwrap(),
+            &output("log_variance"),
+        );
+        let both = Tensor::cat(
+            vec![losses.l1.clone().inner(), losses.kl.clone().inner()],
+            0,
+        );
+        assert_close("losses", &values(both).unwrap(), &output("losses"));
+
+        let found = parameters::gradients(&network, losses.total(10.0).backward()).unwrap();
+        assert_eq!(found.len(), parameters::named(&network).unwrap().len());
+        for gradient in found {
+            let expected = golden.f32(&format!("gradient.{}", gradient.name)).unwrap();
+            assert_close(&gradient.name, &gradient.values, &expected);
+        }
+        assert!(network.num_params() > 10_000);
+    }
+}
