@@ -3,6 +3,7 @@
 pub mod act;
 pub mod bc;
 pub mod checkpoint;
+pub mod chunk_queue;
 mod critic;
 #[allow(dead_code, reason = "one policy uses what another does not")]
 mod deep;
@@ -19,6 +20,7 @@ mod state;
 pub use act::{Act, ActConfig};
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Checkpoints, Manifest, PolicySpec, load_policy};
+pub use chunk_queue::{ChunkQueue, ChunkQueueConfig};
 pub use deep::layers::Activation;
 pub use deep::schedule::Schedule;
 pub use deep::transformer::NormPlace;
