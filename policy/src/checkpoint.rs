@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::act::Act;
 use crate::bc::Bc;
+use crate::diffusion::Diffusion;
 use crate::gaussian_policy::GaussianPolicy;
 use crate::policy::{Learner, Policy, PolicyError};
 
@@ -129,7 +131,7 @@ pub struct Part {
 pub struct Manifest {
     /// Version of the layout, 1.
     pub format: u32,
-    /// Kind of policy: `sac`, `bc`.
+    /// Kind of policy: `act`, `bc`, `sac`.
     pub kind: String,
     /// Version of the program that wrote it.
     pub version: String,
@@ -339,10 +341,14 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
     let manifest = Manifest::read(dir)?;
     match manifest.kind.as_str() {
         GaussianPolicy::KIND => Ok(Box::new(GaussianPolicy::load(&manifest, dir)?)),
+        Act::KIND => Ok(Box::new(Act::load(&manifest, dir)?)),
         Bc::KIND => Ok(Box::new(Bc::load(&manifest, dir)?)),
+        Diffusion::KIND => Ok(Box::new(Diffusion::load(&manifest, dir)?)),
         kind => Err(file_error(
             &dir.join(MANIFEST),
-            format!("holds a policy of kind {kind}, known are sac and bc; use a newer version"),
+            format!(
+                "holds a policy of kind {kind}, known are act, bc, diffusion and sac; use a newer version"
+            ),
         )),
     }
 }

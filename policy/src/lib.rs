@@ -1,19 +1,33 @@
 //! Observation to action: imitation and online reinforcement learning.
 
+pub mod act;
 pub mod bc;
 pub mod checkpoint;
+pub mod chunk_queue;
 mod critic;
+#[allow(dead_code, reason = "one policy uses what another does not")]
+mod deep;
+mod demonstrations;
+pub mod diffusion;
 mod gaussian;
 pub mod gaussian_policy;
 mod normaliser;
 pub mod policy;
 pub mod replay;
 pub mod sac;
+pub mod search;
 mod small;
 mod state;
+pub mod tuning;
 
+pub use act::{Act, ActConfig};
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Checkpoints, Manifest, PolicySpec, load_policy};
+pub use chunk_queue::{ChunkQueue, ChunkQueueConfig};
+pub use deep::layers::Activation;
+pub use deep::schedule::Schedule;
+pub use deep::transformer::NormPlace;
+pub use diffusion::{Diffusion, DiffusionConfig};
 pub use gaussian_policy::GaussianPolicy;
 pub use normaliser::ObservationScaling;
 pub use policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};

@@ -108,16 +108,24 @@ impl Normaliser {
     }
 
     pub(crate) fn save(&self, state: &mut StateDict) {
-        state.u64("normaliser.count", &[self.count]);
-        state.f64("normaliser.mean", &self.mean);
-        state.f64("normaliser.deviation", &self.deviation);
+        self.save_as("normaliser", state);
+    }
+
+    pub(crate) fn save_as(&self, prefix: &str, state: &mut StateDict) {
+        state.u64(&format!("{prefix}.count"), &[self.count]);
+        state.f64(&format!("{prefix}.mean"), &self.mean);
+        state.f64(&format!("{prefix}.deviation"), &self.deviation);
     }
 
     pub(crate) fn load(&mut self, state: &StateReader) -> Result<(), PolicyError> {
-        [self.count] = state.u64("normaliser.count")?;
+        self.load_as("normaliser", state)
+    }
+
+    pub(crate) fn load_as(&mut self, prefix: &str, state: &StateReader) -> Result<(), PolicyError> {
+        [self.count] = state.u64(&format!("{prefix}.count"))?;
         let (mean, deviation) = (
-            state.f64("normaliser.mean")?,
-            state.f64("normaliser.deviation")?,
+            state.f64(&format!("{prefix}.mean"))?,
+            state.f64(&format!("{prefix}.deviation"))?,
         );
         if mean.len() != self.mean.len() || deviation.len() != self.mean.len() {
             return Err(PolicyError::Other(format!(

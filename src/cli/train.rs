@@ -21,7 +21,10 @@ use crate::schema;
 use crate::training::{RewardSource, TrainingConfig, train};
 use crate::ui::Ui;
 
-/// Train a policy: `bc` copies demonstrations, `sac` practises in simulation on a reward.
+mod act;
+mod diffusion;
+
+/// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `sac` practises in simulation on a reward.
 ///
 /// The run's directory holds the resolved configuration, `metrics.jsonl` and a checkpoint; Ctrl-C saves, `--resume` goes on
 /// exactly where it stopped.
@@ -33,7 +36,7 @@ pub struct Args {
     /// A reward's directory, or `true` for the simulator's own reward (for comparison).
     #[arg(long, value_name = "DIR|true")]
     pub reward: Option<String>,
-    /// Demonstrations: what `bc` copies, what `sac` starts from.
+    /// Demonstrations: what `bc`, `act` and `diffusion` copy, what `sac` starts from.
     #[arg(long, value_name = "DIR")]
     pub dataset: Option<PathBuf>,
     #[command(flatten)]
@@ -54,6 +57,12 @@ pub struct Args {
     /// Rewards are multiplied by this before the learner sees them (`sac`).
     #[arg(long, default_value_t = 10.0)]
     pub reward_scale: f64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub act: act::ActArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub diffusion: diffusion::DiffusionArgs,
     /// Seed of networks, exploration and episodes.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -74,8 +83,12 @@ pub struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Learner {
+    /// Action chunking with transformers.
+    Act,
     /// Behaviour cloning.
     Bc,
+    /// Diffusion policy.
+    Diffusion,
     /// Soft actor-critic.
     Sac,
 }
@@ -97,27 +110,15 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         .into());
     }
     match args.policy {
+        Learner::Act => act::run(args, ui),
         Learner::Bc => bc(args, ui),
+        Learner::Diffusion => diffusion::run(args, ui),
         Learner::Sac => sac(args, ui),
     }
 }
 
 fn bc(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    let dir = args
-        .dataset
-        .as_deref()
-        .ok_or_else(|| Usage("bc copies demonstrations: give them with --dataset".into()))?;
-    let dataset = rapport::dataset::Dataset::open(dir)?;
-    let mut practice = args.environment.practice((32, 32))?;
-    let spec = schema::policy_spec(&mut practice)?;
-    let demonstrations = (0..dataset.len())
-        .map(|index| {
-            let (observations, actions) =
-                schema::observations_and_actions(&dataset.episode_columns(index)?)?;
-            let zeros = vec![0.0; observations.len()];
-            transitions(&observations, &actions, &zeros, 1.0, &spec, dir)
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let (spec, demonstrations) = demonstrations(args, "bc")?;
     run_dir::create(&args.out, "train", args.seed, args)?;
     let config = BcConfig {
         hidden: vec![args.hidden; 2],
@@ -149,6 +150,27 @@ fn bc(args: &Args, ui: Ui) -> anyhow::Result<()> {
             args.out.display()
         )
     })
+}
+
+/// What an imitation learner called `name` copies, and what its policy will see and do.
+fn demonstrations(args: &Args, name: &str) -> anyhow::Result<(PolicySpec, Vec<Vec<Transition>>)> {
+    let dir = args.dataset.as_deref().ok_or_else(|| {
+        Usage(format!(
+            "{name} copies demonstrations: give them with --dataset"
+        ))
+    })?;
+    let dataset = rapport::dataset::Dataset::open(dir)?;
+    let mut practice = args.environment.practice((32, 32))?;
+    let spec = schema::policy_spec(&mut practice)?;
+    let demonstrations = (0..dataset.len())
+        .map(|index| {
+            let (observations, actions) =
+                schema::observations_and_actions(&dataset.episode_columns(index)?)?;
+            let zeros = vec![0.0; observations.len()];
+            transitions(&observations, &actions, &zeros, 1.0, &spec, dir)
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    Ok((spec, demonstrations))
 }
 
 /// Rows as transitions; `rewards[t]` is what action `t` led to.

@@ -2,13 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use rand::RngExt as _;
-
 use super::{Bc, BcConfig, BcLoss, LOG_STD_RANGE};
 use crate::checkpoint::PolicySpec;
+use crate::demonstrations;
 use crate::gaussian;
 use crate::policy::{Metrics, PolicyError, Transition};
-use crate::replay::check_episode;
 use crate::small::adam::Adam;
 use crate::small::mlp::Tape;
 
@@ -35,9 +33,6 @@ struct Data {
     within: Vec<usize>,
 }
 
-/// Added to a variance of actions: an action that never changes is not divided by zero.
-const VARIANCE_FLOOR: f64 = 1e-6;
-
 impl Bc {
     /// Fits to the actions of `episodes`; rewards are not looked at. `progress` gets the number of each pass and its losses, and
     /// can stop the fit, which then keeps the best parameters so far.
@@ -49,14 +44,7 @@ impl Bc {
         mut progress: impl FnMut(u64, &Metrics) -> ControlFlow<()>,
     ) -> Result<(Self, BcReport), PolicyError> {
         let mut bc = Self::new(&spec, &config, seed)?;
-        if episodes.is_empty() {
-            return Err(PolicyError::Other(
-                "there is no demonstration to clone".into(),
-            ));
-        }
-        for episode in episodes {
-            check_episode(episode, spec.observation_dim, spec.action_dim, 0)?;
-        }
+        demonstrations::check(episodes, &spec)?;
         let (training, held_out) = bc.split(episodes);
         bc.measure(&training);
         let (training, held_out) = (bc.prepare(&training), bc.prepare(&held_out));
@@ -70,9 +58,7 @@ impl Bc {
         let mut epoch = 0;
         while epoch < config.epochs {
             epoch += 1;
-            for last in (1..order.len()).rev() {
-                order.swap(last, bc.rng.random_range(0..=last as u64) as usize);
-            }
+            demonstrations::shuffle(&mut order, &mut bc.rng);
             training_loss = 0.0;
             for rows in order.chunks(config.batch) {
                 let (loss, output_gradient) = bc.loss(&training, rows, &mut tape);
@@ -122,35 +108,19 @@ impl Bc {
         &mut self,
         episodes: &'e [Vec<Transition>],
     ) -> (Vec<&'e [Transition]>, Vec<&'e [Transition]>) {
-        let mut episodes: Vec<&[Transition]> = episodes.iter().map(Vec::as_slice).collect();
-        for last in (1..episodes.len()).rev() {
-            episodes.swap(last, self.rng.random_range(0..=last as u64) as usize);
-        }
         let share = self.config.validation_share;
-        let held_out = if episodes.len() < 2 || share == 0.0 {
-            0
-        } else {
-            ((share * episodes.len() as f64).round() as usize).clamp(1, episodes.len() - 1)
-        };
-        let training = episodes.split_off(held_out);
-        (training, episodes)
+        let (training, held_out) = demonstrations::hold_out(episodes.len(), share, &mut self.rng);
+        let pick = |order: Vec<usize>| order.into_iter().map(|n| &episodes[n][..]).collect();
+        (pick(training), pick(held_out))
     }
 
     /// Mean and deviation of observations and actions.
     fn measure(&mut self, episodes: &[&[Transition]]) {
         let steps = || episodes.iter().copied().flatten();
-        let count = steps().count() as f64;
         steps().for_each(|step| self.normaliser.observe(&step.observation));
         self.normaliser.refresh();
-        for i in 0..self.spec.action_dim {
-            let mean = steps().map(|step| f64::from(step.action[i])).sum::<f64>() / count;
-            let variance = steps()
-                .map(|step| (f64::from(step.action[i]) - mean).powi(2))
-                .sum::<f64>()
-                / count;
-            self.action_mean[i] = mean as f32;
-            self.action_std[i] = (variance + VARIANCE_FLOOR).sqrt() as f32;
-        }
+        (self.action_mean, self.action_std) =
+            demonstrations::action_scales(episodes, self.spec.action_dim);
     }
 
     fn prepare(&self, episodes: &[&[Transition]]) -> Data {
@@ -225,6 +195,7 @@ impl Bc {
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt as _;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::SeedableRng as _;
 

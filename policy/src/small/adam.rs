@@ -61,7 +61,7 @@ impl AdamConfig {
 }
 
 /// The numbers of one step, corrected for the start.
-struct Step {
+pub(crate) struct Step {
     rate: f32,
     correction: f32,
     keep: f32,
@@ -102,6 +102,11 @@ impl Adam {
         }
     }
 
+    /// Another step size from here on.
+    pub(crate) fn set_learning_rate(&mut self, rate: f64) {
+        self.config.learning_rate = rate;
+    }
+
     /// One step downhill. `gradient` may be shortened in place. Returns its norm before that.
     pub(crate) fn step(&mut self, parameters: &mut [f32], gradient: &mut [f32]) -> f32 {
         let norm = kernels::norm(gradient);
@@ -109,28 +114,49 @@ impl Adam {
         if limit > 0.0 && norm > limit {
             kernels::scale(gradient, limit / norm);
         }
+        let step = self.begin(1.0);
+        self.descend(0, parameters, gradient, &step);
+        norm
+    }
+
+    /// Starts a step with `factor` times the learning rate, whose parts are then taken with [`Adam::descend`].
+    pub(crate) fn begin(&mut self, factor: f64) -> Step {
         self.steps += 1;
         let c = &self.config;
+        let rate = c.learning_rate * factor;
         let power = self.steps.min(i32::MAX as u64) as i32;
         // mean / (1 - beta1^t) over sqrt(square / (1 - beta2^t)) + epsilon
-        let step = Step {
-            rate: (c.learning_rate / (1.0 - c.beta1.powi(power))) as f32,
+        Step {
+            rate: (rate / (1.0 - c.beta1.powi(power))) as f32,
             correction: (1.0 / (1.0 - c.beta2.powi(power)).sqrt()) as f32,
-            keep: (1.0 - c.learning_rate * c.weight_decay) as f32,
+            keep: (1.0 - rate * c.weight_decay) as f32,
             beta1: c.beta1 as f32,
             beta2: c.beta2 as f32,
             rest1: (1.0 - c.beta1) as f32,
             rest2: (1.0 - c.beta2) as f32,
             epsilon: c.epsilon as f32,
-        };
-        descend(
-            parameters,
-            gradient,
-            &mut self.mean,
-            &mut self.square,
-            &step,
-        );
-        norm
+        }
+    }
+
+    /// The part of a step for the parameters from number `start` on.
+    pub(crate) fn descend(
+        &mut self,
+        start: usize,
+        parameters: &mut [f32],
+        gradient: &[f32],
+        step: &Step,
+    ) {
+        let range = start..start + parameters.len();
+        let (mean, square) = (&mut self.mean[range.clone()], &mut self.square[range]);
+        descend(parameters, gradient, mean, square, step);
+    }
+
+    pub(crate) fn config(&self) -> &AdamConfig {
+        &self.config
+    }
+
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
     }
 
     pub(crate) fn save(&self, name: &str, state: &mut StateDict) {

@@ -1,0 +1,528 @@
+//! How [`Act`] is fitted: minibatches of steps with the chunks that followed, whole episodes held out, the best parameters kept.
+
+use std::ops::ControlFlow;
+
+use burn::module::Module as _;
+use burn::tensor::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+
+use super::network::{Deed, Losses, Network, Sight, Style};
+use super::{Act, ActConfig, Scales};
+use crate::checkpoint::PolicySpec;
+use crate::deep::dropout::Dropout;
+use crate::deep::optimiser::{AdamW, Stepped};
+use crate::deep::{acting_device, tensor, training_device, values};
+use crate::demonstrations::{self, action_scales, hold_out};
+use crate::gaussian::fill_normal;
+use crate::policy::{Metrics, PolicyError, Transition};
+
+/// What came of a fit. Losses are mean absolute errors in units of the demonstrated actions' standard deviations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActReport {
+    /// Gradient steps made.
+    pub steps: u64,
+    /// The step whose parameters were kept.
+    pub best_step: u64,
+    /// Training error, mean since the last report.
+    pub training_loss: f64,
+    /// Smallest error on the held-out episodes, acting as in deployment, where some were held out.
+    pub validation_loss: Option<f64>,
+}
+
+/// Some steps with what followed, ready for the network.
+struct Batch {
+    sight: Sight,
+    deed: Deed,
+    weights: Tensor<1>,
+}
+
+/// The steps to draw from.
+struct Data<'e> {
+    episodes: Vec<&'e [Transition]>,
+    /// Weights of steps, episode by episode, or none.
+    weights: Vec<&'e [f32]>,
+    /// Episode and step, of all steps that count.
+    steps: Vec<(usize, usize)>,
+}
+
+impl<'e> Data<'e> {
+    fn new(
+        order: &[usize],
+        episodes: &'e [Vec<Transition>],
+        weights: Option<&'e [Vec<f32>]>,
+    ) -> Self {
+        let episodes: Vec<_> = order.iter().map(|&n| &episodes[n][..]).collect();
+        let weights: Vec<_> = weights
+            .map(|weights| order.iter().map(|&n| &weights[n][..]).collect())
+            .unwrap_or_default();
+        let counts = |e: usize, t: usize| weights.get(e).is_none_or(|w: &&[f32]| w[t] > 0.0);
+        let steps = (0..episodes.len())
+            .flat_map(|e| (0..episodes[e].len()).map(move |t| (e, t)))
+            .filter(|&(e, t)| counts(e, t))
+            .collect();
+        Self {
+            episodes,
+            weights,
+            steps,
+        }
+    }
+
+    fn batch(
+        &self,
+        rows: &[(usize, usize)],
+        chunk: usize,
+        scales: &Scales,
+        device: &Device,
+    ) -> Batch {
+        let dim = scales.action_mean.len();
+        let mut actions = Vec::with_capacity(rows.len() * chunk * dim);
+        let mut within = Vec::with_capacity(rows.len() * chunk);
+        for (row, &(episode, t)) in rows.iter().enumerate() {
+            let episode = self.episodes[episode];
+            for step in &episode[t..episode.len().min(t + chunk)] {
+                scales.append_action(&step.action, &mut actions);
+                within.push(1.0);
+            }
+            actions.resize((row + 1) * chunk * dim, 0.0);
+            within.resize((row + 1) * chunk, 0.0);
+        }
+        let weights = rows
+            .iter()
+            .map(|&(e, t)| self.weights.get(e).map_or(1.0, |w| w[t]))
+            .collect();
+        let seen = rows
+            .iter()
+            .map(|&(e, t)| &self.episodes[e][t].observation[..]);
+        Batch {
+            sight: scales.sight(seen, device),
+            deed: Deed {
+                actions: tensor(actions, [rows.len(), chunk, dim], device),
+                within: tensor(within, [rows.len(), chunk], device),
+            },
+            weights: tensor(weights, [rows.len()], device),
+        }
+    }
+}
+
+/// A network on its way to fit.
+pub(super) struct Fitting {
+    network: Option<Network>,
+    adam: AdamW,
+    config: ActConfig,
+    device: Device,
+    /// Its own dice for dropout and styles, apart from those that choose the steps.
+    noise: ChaCha8Rng,
+}
+
+impl Fitting {
+    fn new(network: &Network, config: &ActConfig, seed: u64) -> Result<Self, PolicyError> {
+        let network = network.clone().train();
+        let mut noise = ChaCha8Rng::seed_from_u64(seed);
+        noise.set_stream(1);
+        Ok(Self {
+            adam: AdamW::new(config.adam.clone(), config.schedule.clone(), &network),
+            network: Some(network),
+            config: config.clone(),
+            device: training_device(),
+            noise,
+        })
+    }
+
+    /// One gradient step: what it saw, the error and the divergence.
+    fn step(&mut self, batch: &Batch) -> Result<(Stepped, f64, f64), PolicyError> {
+        let network = self.network.take().expect("put back after each step");
+        let rows = batch.sight.state.dims()[0];
+        let mut noise = vec![0.0; rows * self.config.latent];
+        fill_normal(&mut noise, &mut self.noise);
+        let noise = tensor(noise, [rows, self.config.latent], &self.device);
+        let mut dropout = Dropout::new(self.config.dropout, &mut self.noise);
+        let style = network.style(&batch.sight, &batch.deed, &mut dropout);
+        let chunk = network.decode(&batch.sight, Some(style.sample(noise)), &mut dropout);
+        let losses = Losses::new(chunk, &batch.deed, &style, batch.weights.clone());
+        let number = |x: &Tensor<1>| Ok(f64::from(values(x.clone().inner())?[0]));
+        let (l1, kl) = (number(&losses.l1)?, number(&losses.kl)?);
+        let (network, stepped) = self
+            .adam
+            .step(network, losses.total(self.config.kl_weight))?;
+        self.network = Some(network);
+        Ok((stepped, l1, kl))
+    }
+
+    fn acting(&self) -> Network {
+        self.network
+            .as_ref()
+            .expect("put back after each step")
+            .valid()
+    }
+}
+
+impl Act {
+    /// Fits to the actions of `episodes`; rewards are not looked at. `progress` gets the number of gradient steps and what they
+    /// saw, and can stop the fit, which then keeps the best parameters so far.
+    pub fn fit(
+        spec: PolicySpec,
+        config: ActConfig,
+        seed: u64,
+        episodes: &[Vec<Transition>],
+        progress: impl FnMut(u64, &Metrics) -> ControlFlow<()>,
+    ) -> Result<(Self, ActReport), PolicyError> {
+        Self::fit_weighted(spec, config, seed, episodes, None, progress)
+    }
+
+    /// As [`Act::fit`], with a weight of 0 or more for each step (reward-aligned behaviour cloning): a batch's loss is the
+    /// weighted mean of those of its steps. Held-out steps are weighted alike.
+    pub fn fit_weighted(
+        spec: PolicySpec,
+        config: ActConfig,
+        seed: u64,
+        episodes: &[Vec<Transition>],
+        weights: Option<&[Vec<f32>]>,
+        mut progress: impl FnMut(u64, &Metrics) -> ControlFlow<()>,
+    ) -> Result<(Self, ActReport), PolicyError> {
+        let mut act = Self::new(&spec, &config, seed)?;
+        demonstrations::check(episodes, &spec)?;
+        check_weights(episodes, weights)?;
+        let (training, held_out) = hold_out(episodes.len(), config.validation_share, &mut act.rng);
+        let training = Data::new(&training, episodes, weights);
+        let held_out = Data::new(&held_out, episodes, weights);
+        if training.steps.is_empty() {
+            return Err(PolicyError::Other(
+                "no step of the training episodes has a weight above 0".into(),
+            ));
+        }
+        act.measure(&training);
+
+        let mut fitting = Fitting::new(&act.network, &config, seed)?;
+        let mut best = (f64::INFINITY, 0, act.network.clone());
+        let mut order: Vec<usize> = Vec::new();
+        let mut report = Metrics::new();
+        let mut since = 0.0;
+        for step in 1..=config.steps {
+            let mut rows = Vec::with_capacity(config.batch);
+            while rows.len() < config.batch.min(training.steps.len()) {
+                if order.is_empty() {
+                    order = (0..training.steps.len()).collect();
+                    demonstrations::shuffle(&mut order, &mut act.rng);
+                }
+                rows.extend(order.pop().map(|n| training.steps[n]));
+            }
+            let batch = training.batch(&rows, config.chunk, &act.scales, &fitting.device);
+            let (stepped, l1, kl) = fitting.step(&batch)?;
+            act.updates = step;
+            since += 1.0;
+            for (name, value) in [
+                ("training_loss", l1),
+                ("divergence", kl),
+                ("gradient_norm", stepped.gradient_norm),
+            ] {
+                let mean = report.entry(name.into()).or_insert(0.0);
+                *mean += (value - *mean) / since;
+            }
+            if !step.is_multiple_of(config.report_every) && step < config.steps {
+                continue;
+            }
+            let network = fitting.acting();
+            let error = act.error(&network, &held_out)?;
+            if let Some(error) = error {
+                report.insert("validation_loss".into(), error);
+            }
+            // Without held-out episodes the newest parameters are the best.
+            let score = error.unwrap_or(f64::NEG_INFINITY);
+            if score < best.0 || error.is_none() {
+                best = (score, step, network);
+            }
+            let stop = progress(step, &report).is_break();
+            if stop || step == config.steps {
+                break;
+            }
+            (report, since) = (Metrics::new(), 0.0);
+        }
+        act.network = best.2;
+        let report = ActReport {
+            steps: act.updates,
+            best_step: best.1,
+            training_loss: report.get("training_loss").copied().unwrap_or(f64::NAN),
+            validation_loss: best.0.is_finite().then_some(best.0),
+        };
+        Ok((act, report))
+    }
+
+    /// Scales of the training episodes.
+    fn measure(&mut self, data: &Data) {
+        for step in data.episodes.iter().copied().flatten() {
+            self.scales.observe(&step.observation);
+        }
+        self.scales.refresh();
+        (self.scales.action_mean, self.scales.action_std) =
+            action_scales(&data.episodes, self.spec.action_dim);
+    }
+
+    /// Mean absolute error with a style of zero, or none without steps.
+    fn error(&self, network: &Network, data: &Data) -> Result<Option<f64>, PolicyError> {
+        let (mut sum, mut total) = (0.0, 0.0);
+        for rows in data.steps.chunks(256) {
+            let batch = data.batch(rows, self.config.chunk, &self.scales, &acting_device());
+            let chunk = network.decode(&batch.sight, None, &mut Dropout::none());
+            let latent = Tensor::zeros([rows.len(), self.config.latent], &acting_device());
+            let style = Style {
+                mean: latent.clone(),
+                log_variance: latent,
+            };
+            let losses = Losses::new(chunk, &batch.deed, &style, batch.weights.clone());
+            let weight = f64::from(values(batch.weights.sum())?[0]);
+            sum += f64::from(values(losses.l1)?[0]) * weight;
+            total += weight;
+        }
+        Ok((total > 0.0).then(|| sum / total))
+    }
+}
+
+fn check_weights(
+    episodes: &[Vec<Transition>],
+    weights: Option<&[Vec<f32>]>,
+) -> Result<(), PolicyError> {
+    let Some(weights) = weights else {
+        return Ok(());
+    };
+    let lengths = |w: &[Vec<f32>]| w.iter().map(Vec::len).collect::<Vec<_>>();
+    if lengths(weights) != episodes.iter().map(Vec::len).collect::<Vec<_>>() {
+        return Err(PolicyError::Other(
+            "there must be one weight for each step of each demonstration".into(),
+        ));
+    }
+    match weights
+        .iter()
+        .flatten()
+        .find(|w| !(w.is_finite() && **w >= 0.0))
+    {
+        Some(wrong) => Err(PolicyError::Other(format!(
+            "the weight of a step is {wrong}, it must be a number of 0 or more"
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt as _;
+
+    use super::*;
+    use crate::act::Execution;
+    use crate::checkpoint::load_policy;
+    use crate::policy::{Mode, Policy as _};
+
+    /// The action at step `t` is known from the first observation `[start, t]`: `sin(start + t / 5)` and its negative half.
+    fn law(start: f32, t: usize) -> Vec<f32> {
+        let a = (start + t as f32 / 5.0).sin() * 0.8;
+        vec![a, -0.5 * a]
+    }
+
+    fn episodes(count: usize, seed: u64, extra: usize) -> Vec<Vec<Transition>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        (0..count)
+            .map(|_| {
+                let start = rng.random_range(-1.0..1.0f32);
+                (0..24)
+                    .map(|t| {
+                        let mut observation = vec![10.0 * start, t as f32];
+                        observation.extend((0..extra).map(|i| start * (i as f32 + 1.0)));
+                        Transition {
+                            next_observation: observation.clone(),
+                            observation,
+                            action: law(start, t),
+                            reward: 0.0,
+                            terminated: false,
+                            truncated: t == 23,
+                        }
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn config() -> ActConfig {
+        ActConfig {
+            chunk: 6,
+            dim: 32,
+            heads: 2,
+            feed_forward: 64,
+            encoder_layers: 1,
+            style_layers: 1,
+            latent: 4,
+            dropout: 0.0,
+            steps: 400,
+            report_every: 100,
+            adam: crate::AdamConfig {
+                learning_rate: 2e-3,
+                ..crate::AdamConfig::default()
+            },
+            ..ActConfig::default()
+        }
+    }
+
+    fn run(_: u64, _: &Metrics) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    #[test]
+    fn chunks_follow_the_law_and_a_saved_policy_acts_to_the_same_bits() {
+        let data = episodes(20, 1, 0);
+        let (mut act, report) = Act::fit(PolicySpec::new(2, 2), config(), 1, &data, run).unwrap();
+        assert!(report.validation_loss.unwrap() < 0.12, "{report:?}");
+        let dir = tempfile::tempdir().unwrap();
+        act.save(dir.path()).unwrap();
+        let mut loaded = load_policy(dir.path()).unwrap();
+        let unseen = episodes(1, 9, 0);
+        for (t, step) in unseen[0].iter().enumerate() {
+            let action = act.act(&step.observation, Mode::Exploit).unwrap();
+            let expected = law(step.observation[0] / 10.0, t);
+            assert!(
+                (action[0] - expected[0]).abs() < 0.15,
+                "{t}: {action:?} {expected:?}"
+            );
+            let again = loaded.act(&step.observation, Mode::Exploit).unwrap();
+            assert_eq!(again, action);
+        }
+        act.reset();
+        loaded.reset();
+        let first = act.act(&unseen[0][3].observation, Mode::Exploit).unwrap();
+        assert_eq!(first, act.chunk(&unseen[0][3].observation).unwrap()[..2]);
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_bits_and_a_queue_looks_only_when_empty() {
+        let data = episodes(4, 1, 0);
+        let fit = |seed| {
+            let config = ActConfig {
+                steps: 5,
+                dropout: 0.1,
+                execution: Execution::Queue { execute: 3 },
+                ..config()
+            };
+            Act::fit(PolicySpec::new(2, 2), config, seed, &data, run)
+                .unwrap()
+                .0
+        };
+        let (mut act, seen) = (fit(3), &data[0][0].observation);
+        let chunk = act.chunk(seen).unwrap();
+        assert_eq!(chunk, fit(3).chunk(seen).unwrap());
+        assert_ne!(chunk, fit(4).chunk(seen).unwrap());
+        assert_eq!(act.act(seen, Mode::Exploit).unwrap(), chunk[..2]);
+        for at in [2, 4] {
+            let action = act.act(&[100.0, 0.0], Mode::Exploit).unwrap();
+            assert_eq!(action, chunk[at..at + 2]);
+        }
+        assert_ne!(act.act(&[100.0, 0.0], Mode::Exploit).unwrap(), chunk[..2]);
+    }
+
+    #[test]
+    fn weights_decide_whom_to_copy() {
+        // Two demonstrators who contradict each other at every step; only the first has weight.
+        let mut data = episodes(12, 1, 0);
+        let mut weights = Vec::new();
+        for n in 0..12 {
+            if n % 2 == 1 {
+                data[n] = data[n - 1].clone();
+                for step in &mut data[n] {
+                    step.action.iter_mut().for_each(|a| *a = -*a);
+                }
+            }
+            weights.push(vec![(n % 2 == 0) as u8 as f32; 24]);
+        }
+        let config = ActConfig {
+            validation_share: 0.0,
+            ..config()
+        };
+        let spec = PolicySpec::new(2, 2);
+        let fit = |w| {
+            let act = Act::fit_weighted(spec.clone(), config.clone(), 1, &data, w, run);
+            let act = act.unwrap().0;
+            let error = |step: &Transition| {
+                (act.chunk(&step.observation).unwrap()[0] - step.action[0]).abs()
+            };
+            data[0].iter().map(error).sum::<f32>() / 24.0
+        };
+        let (weighted, plain) = (fit(Some(&weights[..])), fit(None));
+        assert!(weighted < 0.12 && plain > 0.25, "{weighted} {plain}");
+        let short = Act::fit_weighted(
+            spec.clone(),
+            config.clone(),
+            1,
+            &data,
+            Some(&weights[1..]),
+            run,
+        );
+        assert!(
+            short
+                .unwrap_err()
+                .to_string()
+                .contains("one weight for each step")
+        );
+        weights[0][0] = f32::NAN;
+        let nan = Act::fit_weighted(spec, config.clone(), 1, &data, Some(&weights), run);
+        assert!(nan.unwrap_err().to_string().contains("NaN"));
+    }
+
+    #[test]
+    fn image_tokens_tell_what_the_state_does_not() {
+        // The start is only in the tokens: the state's first number is taken away.
+        let mut data = episodes(20, 1, 6);
+        for step in data.iter_mut().flatten() {
+            step.observation[0] = 0.0;
+        }
+        let fit = |image_tokens: Vec<usize>, token_dim, data: &[Vec<Transition>]| {
+            let config = ActConfig {
+                image_tokens,
+                token_dim,
+                ..config()
+            };
+            let spec = PolicySpec::new(data[0][0].observation.len(), 2);
+            let report = Act::fit(spec, config, 1, data, run).unwrap().1;
+            report.validation_loss.unwrap()
+        };
+        let seeing = fit(vec![2, 1], 2, &data);
+        for step in data.iter_mut().flatten() {
+            step.observation.truncate(2);
+            step.next_observation.truncate(2);
+        }
+        let blind = fit(Vec::new(), 0, &data);
+        assert!(seeing < 0.5 * blind, "{seeing} {blind}");
+    }
+
+    #[test]
+    fn stops_when_asked_and_refuses_what_cannot_be() {
+        let data = episodes(3, 1, 0);
+        let config = ActConfig {
+            report_every: 2,
+            ..config()
+        };
+        let stop = |step, _: &Metrics| match step {
+            4 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let spec = PolicySpec::new(2, 2);
+        let report = Act::fit(spec.clone(), config.clone(), 1, &data, stop)
+            .unwrap()
+            .1;
+        assert_eq!(report.steps, 4);
+        for wrong in [
+            ActConfig {
+                heads: 3,
+                ..config.clone()
+            },
+            ActConfig {
+                image_tokens: vec![1],
+                token_dim: 2,
+                ..config.clone()
+            },
+            ActConfig {
+                execution: Execution::Queue { execute: 7 },
+                ..config.clone()
+            },
+        ] {
+            assert!(Act::fit(spec.clone(), wrong, 1, &data, run).is_err());
+        }
+        assert!(Act::fit(spec, config, 1, &[], run).is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! `--policy diffusion`.
+
+use std::ops::ControlFlow;
+
+use rapport::policy::diffusion::{DenoiserConfig, MlpConfig, TransformerConfig, UnetConfig};
+use rapport::policy::{Diffusion, DiffusionConfig};
+use serde::{Deserialize, Serialize};
+
+use super::{Args, demonstrations};
+use crate::cli::Usage;
+use crate::interrupt;
+use crate::run_dir::{self, MetricsLog};
+use crate::ui::Ui;
+
+/// Settings of `diffusion`, beside those it shares with `act`.
+#[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
+pub struct DiffusionArgs {
+    /// The network that removes the noise (`diffusion`).
+    #[arg(long, value_enum, default_value_t = Denoiser::Unet)]
+    pub denoiser: Denoiser,
+    /// Denoising steps per chunk (`diffusion`).
+    #[arg(long, default_value_t = 10)]
+    pub denoising_steps: usize,
+}
+
+/// The network that removes the noise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denoiser {
+    /// Fully connected layers.
+    Mlp,
+    /// Convolutions over time.
+    Unet,
+    /// Attention.
+    Transformer,
+}
+
+fn config(args: &Args) -> DiffusionConfig {
+    let usual = DiffusionConfig::default();
+    let (chunk, updates) = (args.act.chunk, args.act.updates);
+    // The first action of a chunk belongs to the oldest observation looked at.
+    let ahead = (chunk + 1).saturating_sub(usual.observation_horizon);
+    DiffusionConfig {
+        prediction_horizon: chunk,
+        action_horizon: match args.act.execute {
+            0 => usual.action_horizon.min(ahead),
+            execute => execute,
+        },
+        denoising_steps: args.diffusion.denoising_steps,
+        updates,
+        warmup: usual.warmup.min(updates / 10),
+        report_every: (updates / 20).max(1),
+        denoiser: match args.diffusion.denoiser {
+            Denoiser::Mlp => DenoiserConfig::Mlp(MlpConfig {
+                hidden: vec![2 * args.hidden; 3],
+                ..MlpConfig::default()
+            }),
+            Denoiser::Unet => DenoiserConfig::Unet(UnetConfig {
+                down_dims: vec![args.hidden / 2, args.hidden],
+                ..UnetConfig::default()
+            }),
+            Denoiser::Transformer => DenoiserConfig::Transformer(TransformerConfig {
+                width: args.hidden,
+                ..TransformerConfig::default()
+            }),
+        },
+        adam: rapport::policy::AdamConfig {
+            learning_rate: 1e-3,
+            ..usual.adam
+        },
+        ..usual
+    }
+}
+
+pub(super) fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
+    if args.resume {
+        return Err(
+            Usage("diffusion does not go on from a checkpoint; train it anew".into()).into(),
+        );
+    }
+    let config = config(args);
+    config
+        .validate()
+        .map_err(|error| Usage(error.to_string()))?;
+    let (spec, demonstrations) = demonstrations(args, "diffusion")?;
+    run_dir::create(&args.out, "train", args.seed, args)?;
+    let bar = ui.bar(config.updates, "copying demonstrations");
+    let mut log = MetricsLog::open(&args.out)?;
+    let mut written = Ok(());
+    let (policy, report) =
+        Diffusion::fit(spec, config, args.seed, &demonstrations, |step, losses| {
+            bar.set_position(step);
+            written = log.write(&serde_json::json!({ "step": step, "update": losses }));
+            if interrupt::requested() || written.is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+    written?;
+    bar.finish_and_clear();
+    policy.save(&args.out)?;
+    let summary = serde_json::json!({
+        "demonstrations": demonstrations.len(), "updates": report.updates, "training_loss": report.training_loss,
+    });
+    ui.result(&summary, || {
+        format!(
+            "diffusion: {} demonstrations, {} updates -> {}",
+            demonstrations.len(),
+            report.updates,
+            args.out.display()
+        )
+    })
+}
