@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,12 @@ STATE, ACTIONS = 14, 6
 
 def lerobot_act(shape):
     """LeRobot's network for a state alone."""
+    import lerobot
+
+    # The packages' own __init__ imports what every policy needs; only ACT's files are wanted.
+    for name in ("lerobot.policies", "lerobot.policies.act"):
+        package = sys.modules.setdefault(name, types.ModuleType(name))
+        package.__path__ = [str(Path(lerobot.__file__).parent / name.partition(".")[2].replace(".", "/"))]
     from lerobot.configs.types import FeatureType, PolicyFeature
     from lerobot.policies.act.configuration_act import ACTConfig
     from lerobot.policies.act.modeling_act import ACT

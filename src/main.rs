@@ -9,6 +9,7 @@ mod experiments;
 mod importing;
 mod interrupt;
 mod labelling;
+mod pictures;
 mod practice;
 mod prefer;
 mod recording;

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::Usage;
 use crate::interrupt;
 use crate::labelling::Labeller;
+use crate::pictures::Eye;
 use crate::practice::observation_vector;
 use crate::recording::{pictures, show};
 use crate::station::{CameraName, RobotName, Start, Station, StationConfig};
@@ -113,6 +114,7 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
     }
     let manifest = Manifest::read(&args.policy)?;
     let mut policy = load_policy(&args.policy)?;
+    let mut eye = Eye::of(&manifest.spec, DeviceChoice::Cpu)?;
     let space = &manifest.spec.action_space;
     let task_name = space["task"]
         .as_str()
@@ -131,7 +133,8 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
     let task = config.task()?;
     let spec = so101::spec();
     let own = spec.dof() + 3;
-    if matches!(args.robot, RobotName::Serial(_)) && policy.observation_dim() > own {
+    if matches!(args.robot, RobotName::Serial(_)) && eye.is_none() && policy.observation_dim() > own
+    {
         return Err(Usage(format!(
             "this policy was trained on the simulator's object positions ({} numbers beside the arm's own {own}); a real arm needs a tracker for them, or a policy without",
             policy.observation_dim() - own
@@ -203,11 +206,17 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
                 .map(|s| task.environment_state(s))
                 .unwrap_or_default();
             let tool = mapper.tool(&tick.state)?;
-            let observation = observation_vector(&tick.state.positions, &tool.into(), &objects);
+            let pictures = pictures(&mut station)?;
+            let mut observation = observation_vector(&tick.state.positions, &tool.into(), &objects);
+            if let Some(eye) = &mut eye {
+                let (_, picture) = pictures
+                    .first()
+                    .context("this policy sees: give it a camera with --camera")?;
+                observation = eye.observe(&observation, picture.clone())?;
+            }
             let action = policy.act(&observation, Mode::Exploit)?;
             let goal = mapper.goal(&action, &tick.state)?;
             let seconds = decisions as f64 / f64::from(args.policy_hz);
-            let pictures = pictures(&mut station)?;
             show(
                 &mut viewer,
                 seconds,

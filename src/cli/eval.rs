@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rapport::dataset::{VideoCodec, video};
 use rapport::perception::DeviceChoice;
-use rapport::policy::load_policy;
+use rapport::policy::{Manifest, load_policy};
 use serde::Serialize;
 
 use super::Usage;
@@ -13,6 +13,8 @@ use crate::evaluation::{
     StateCorrelation, SuccessRate, independent_states, state_correlation, success_rate,
 };
 use crate::labelling::Labeller;
+use crate::pictures::{Eye, SeenPractice};
+use crate::practice::Practice;
 use crate::station::PICTURE;
 use crate::ui::Ui;
 
@@ -116,7 +118,12 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
                 .into());
             }
             let mut policy = load_policy(dir)?;
-            let size = if args.videos > 0 { (480, 480) } else { PICTURE };
+            let eye = Eye::of(&Manifest::read(dir)?.spec, args.device)?;
+            let size = match &eye {
+                Some(eye) => eye.spec().size,
+                None if args.videos > 0 => (480, 480),
+                None => PICTURE,
+            };
             let mut practice = args.environment.practice(size)?;
             let fps = practice.policy_hz();
             let bar = ui.bar(args.episodes as u64, "evaluating");
@@ -134,9 +141,20 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
                     VideoCodec::H264,
                 )?)
             };
+            let mut seen;
+            let practice: &mut dyn Practice = match eye {
+                Some(eye) => {
+                    seen = SeenPractice {
+                        practice: &mut practice,
+                        eye,
+                    };
+                    &mut seen
+                }
+                None => &mut practice,
+            };
             let rate = success_rate(
                 &mut *policy,
-                &mut practice,
+                practice,
                 args.episodes,
                 args.seed,
                 film,

@@ -351,6 +351,7 @@ mod tests {
             style_layers: 1,
             latent: 4,
             dropout: 0.0,
+            batch: 12,
             steps: 400,
             report_every: 100,
             adam: crate::AdamConfig {
@@ -508,7 +509,7 @@ mod tests {
         assert_eq!(report.steps, 4);
         for wrong in [
             ActConfig {
-                heads: 3,
+                heads: 5,
                 ..config.clone()
             },
             ActConfig {
