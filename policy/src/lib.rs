@@ -9,6 +9,7 @@ mod normaliser;
 pub mod policy;
 pub mod replay;
 pub mod sac;
+pub mod search;
 mod small;
 mod state;
 
