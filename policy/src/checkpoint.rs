@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::bc::Bc;
 use crate::gaussian_policy::GaussianPolicy;
+use crate::iql::IqlPolicy;
 use crate::policy::{Learner, Policy, PolicyError};
 
 /// Version of the directory's layout.
@@ -340,9 +341,12 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
     match manifest.kind.as_str() {
         GaussianPolicy::KIND => Ok(Box::new(GaussianPolicy::load(&manifest, dir)?)),
         Bc::KIND => Ok(Box::new(Bc::load(&manifest, dir)?)),
+        IqlPolicy::KIND => Ok(Box::new(IqlPolicy::load(&manifest, dir)?)),
         kind => Err(file_error(
             &dir.join(MANIFEST),
-            format!("holds a policy of kind {kind}, known are sac and bc; use a newer version"),
+            format!(
+                "holds a policy of kind {kind}, known are sac, bc and iql; use a newer version"
+            ),
         )),
     }
 }
