@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use rand::RngExt as _;
 
-use super::{Bc, BcConfig, BcLoss, LOG_STD_RANGE};
+use super::{Bc, BcConfig, BcLoss, LOG_STD_RANGE, mixture};
 use crate::checkpoint::PolicySpec;
 use crate::gaussian;
 use crate::policy::{Metrics, PolicyError, Transition};
@@ -33,7 +33,12 @@ struct Data {
     targets: Vec<f32>,
     /// How many actions of each chunk lie within the episode, `[steps]`.
     within: Vec<usize>,
+    /// How much each step counts, `[steps]`.
+    weights: Vec<f32>,
 }
+
+/// An episode and how much each of its steps counts.
+type Weighted<'e> = (&'e [Transition], &'e [f32]);
 
 /// Added to a variance of actions: an action that never changes is not divided by zero.
 const VARIANCE_FLOOR: f64 = 1e-6;
@@ -46,6 +51,21 @@ impl Bc {
         config: BcConfig,
         seed: u64,
         episodes: &[Vec<Transition>],
+        progress: impl FnMut(u64, &Metrics) -> ControlFlow<()>,
+    ) -> Result<(Self, BcReport), PolicyError> {
+        let weights: Vec<Vec<f32>> = episodes.iter().map(|e| vec![1.0; e.len()]).collect();
+        Self::fit_weighted(spec, config, seed, episodes, &weights, progress)
+    }
+
+    /// [`Bc::fit`] where every step counts as much as its weight says, by episode and step: the loss is the weighted mean, as in
+    /// reward-aligned cloning (RA-BC of SARM, arXiv:2509.25358, equation 8), whose weights come from progress. Scaling is by all
+    /// steps alike. Refuses weights that are negative, not finite, not one for each step, or all zero.
+    pub fn fit_weighted(
+        spec: PolicySpec,
+        config: BcConfig,
+        seed: u64,
+        episodes: &[Vec<Transition>],
+        weights: &[Vec<f32>],
         mut progress: impl FnMut(u64, &Metrics) -> ControlFlow<()>,
     ) -> Result<(Self, BcReport), PolicyError> {
         let mut bc = Self::new(&spec, &config, seed)?;
@@ -57,7 +77,8 @@ impl Bc {
         for episode in episodes {
             check_episode(episode, spec.observation_dim, spec.action_dim, 0)?;
         }
-        let (training, held_out) = bc.split(episodes);
+        check_weights(episodes, weights)?;
+        let (training, held_out) = bc.split(episodes, weights);
         bc.measure(&training);
         let (training, held_out) = (bc.prepare(&training), bc.prepare(&held_out));
 
@@ -121,8 +142,13 @@ impl Bc {
     fn split<'e>(
         &mut self,
         episodes: &'e [Vec<Transition>],
-    ) -> (Vec<&'e [Transition]>, Vec<&'e [Transition]>) {
-        let mut episodes: Vec<&[Transition]> = episodes.iter().map(Vec::as_slice).collect();
+        weights: &'e [Vec<f32>],
+    ) -> (Vec<Weighted<'e>>, Vec<Weighted<'e>>) {
+        let mut episodes: Vec<Weighted> = episodes
+            .iter()
+            .zip(weights)
+            .map(|(episode, weights)| (episode.as_slice(), weights.as_slice()))
+            .collect();
         for last in (1..episodes.len()).rev() {
             episodes.swap(last, self.rng.random_range(0..=last as u64) as usize);
         }
@@ -137,8 +163,8 @@ impl Bc {
     }
 
     /// Mean and deviation of observations and actions.
-    fn measure(&mut self, episodes: &[&[Transition]]) {
-        let steps = || episodes.iter().copied().flatten();
+    fn measure(&mut self, episodes: &[Weighted]) {
+        let steps = || episodes.iter().flat_map(|(episode, _)| *episode);
         let count = steps().count() as f64;
         steps().for_each(|step| self.normaliser.observe(&step.observation));
         self.normaliser.refresh();
@@ -153,14 +179,16 @@ impl Bc {
         }
     }
 
-    fn prepare(&self, episodes: &[&[Transition]]) -> Data {
+    fn prepare(&self, episodes: &[Weighted]) -> Data {
         let mut data = Data {
             inputs: Vec::new(),
             targets: Vec::new(),
             within: Vec::new(),
+            weights: Vec::new(),
         };
         let (chunk, dim) = (self.config.chunk, self.spec.action_dim);
-        for episode in episodes {
+        for (episode, weights) in episodes {
+            data.weights.extend_from_slice(weights);
             for t in 0..episode.len() {
                 self.normaliser
                     .append(&episode[t].observation, &mut data.inputs);
@@ -182,7 +210,8 @@ impl Bc {
         data
     }
 
-    /// Mean loss of some steps over the actions within their episodes, and its gradient by the outputs.
+    /// Weighted mean loss of some steps over the actions within their episodes, and its gradient by the outputs; zeros where none of
+    /// the steps counts.
     fn loss(&self, data: &Data, rows: &[usize], tape: &mut Tape) -> (f64, Vec<f32>) {
         let (inputs, dim) = (self.spec.observation_dim, self.spec.action_dim);
         let means = dim * self.config.chunk;
@@ -193,34 +222,71 @@ impl Bc {
             .collect();
         self.network.forward(&gathered, tape);
         let outputs = self.network.outputs();
-        let count = (rows.iter().map(|&row| data.within[row]).sum::<usize>() * dim) as f32;
+        let counts = rows
+            .iter()
+            .map(|&row| data.weights[row] * (data.within[row] * dim) as f32);
+        let count = counts.sum::<f32>();
         let mut gradient = vec![0.0; tape.output().len()];
         let mut loss = 0.0;
+        if count == 0.0 {
+            return (loss, gradient);
+        }
         let heads = tape
             .output()
             .chunks_exact(outputs)
             .zip(gradient.chunks_exact_mut(outputs));
         for ((head, gradient), &row) in heads.zip(rows) {
-            for i in 0..data.within[row] * dim {
+            let weight = data.weights[row];
+            let within = data.within[row] * dim;
+            if let BcLoss::Mixture { components } = self.config.loss {
+                let target = &data.targets[row * means..][..within];
+                let scale = weight / count;
+                let own = mixture::loss(head, components, means, target, scale, gradient);
+                loss += f64::from(scale * own);
+                continue;
+            }
+            for i in 0..within {
                 let error = head[i] - data.targets[row * means + i];
                 match self.config.loss {
                     BcLoss::Mse => {
-                        loss += f64::from(error * error / count);
-                        gradient[i] = 2.0 * error / count;
+                        loss += f64::from(weight * error * error / count);
+                        gradient[i] = 2.0 * weight * error / count;
                     }
+                    BcLoss::Mixture { .. } => {}
                     BcLoss::GaussianNll => {
                         // error^2 / (2 std^2) + ln std, without the constant.
                         let (log_std, slope) = gaussian::log_std(head[means + i], LOG_STD_RANGE);
                         let precision = (-2.0 * log_std).exp();
-                        loss += f64::from((0.5 * error * error * precision + log_std) / count);
-                        gradient[i] = error * precision / count;
-                        gradient[means + i] = (1.0 - error * error * precision) * slope / count;
+                        loss +=
+                            f64::from(weight * (0.5 * error * error * precision + log_std) / count);
+                        gradient[i] = weight * error * precision / count;
+                        gradient[means + i] =
+                            weight * (1.0 - error * error * precision) * slope / count;
                     }
                 }
             }
         }
         (loss, gradient)
     }
+}
+
+fn check_weights(episodes: &[Vec<Transition>], weights: &[Vec<f32>]) -> Result<(), PolicyError> {
+    let fits = episodes.len() == weights.len()
+        && episodes
+            .iter()
+            .zip(weights)
+            .all(|(e, w)| e.len() == w.len());
+    let usable = |w: &f32| w.is_finite() && *w >= 0.0;
+    let fault = if !fits {
+        "needs one weight for every step of every episode"
+    } else if !weights.iter().flatten().all(usable) {
+        "has a weight that is negative or not finite"
+    } else if !weights.iter().flatten().any(|w| *w > 0.0) {
+        "has no step that counts: all weights are 0"
+    } else {
+        return Ok(());
+    };
+    Err(PolicyError::Other(format!("weighted cloning {fault}")))
 }
 
 #[cfg(test)]
@@ -422,5 +488,44 @@ mod tests {
             .to_string();
         assert!(error.contains("action[1] at step 3"), "{error}");
         assert!(Bc::fit(PolicySpec::new(2, 2), config(), 1, &[], run).is_err());
+    }
+
+    #[test]
+    fn steps_without_weight_teach_nothing_and_equal_weights_are_none() {
+        // Every other episode does the opposite.
+        let mut data = episodes(20, 60, 0.0);
+        for episode in data.iter_mut().skip(1).step_by(2) {
+            for step in episode {
+                step.action.iter_mut().for_each(|a| *a = -*a);
+            }
+        }
+        let weights: Vec<Vec<f32>> = (0..20).map(|n| vec![(1 - n % 2) as f32; 60]).collect();
+        let spec = PolicySpec::new(2, 2);
+        let fit = |weights: &[Vec<f32>]| {
+            Bc::fit_weighted(spec.clone(), config(), 1, &data, weights, run).map(|(bc, _)| bc)
+        };
+        let error = |bc: &mut Bc| -> f32 {
+            let steps = &episodes(1, 50, 0.0)[0];
+            let each = steps.iter().map(|step| {
+                let action = bc.act(&step.observation, Mode::Exploit).unwrap();
+                (action[0] - law(&step.observation)[0]).abs()
+            });
+            each.sum::<f32>() / 50.0
+        };
+        let (mut plain, _) = Bc::fit(spec.clone(), config(), 1, &data, run).unwrap();
+        let mut weighted = fit(&weights).unwrap();
+        let (plain_error, weighted_error) = (error(&mut plain), error(&mut weighted));
+        assert!(
+            weighted_error < 0.1 && plain_error > 0.3,
+            "{plain_error} {weighted_error}"
+        );
+        let ones = vec![vec![1.0; 60]; 20];
+        assert_eq!(
+            fit(&ones).unwrap().network.parameters,
+            plain.network.parameters
+        );
+        for bad in [vec![], vec![vec![0.0; 60]; 20], vec![vec![-1.0; 60]; 20]] {
+            assert!(fit(&bad).is_err());
+        }
     }
 }
