@@ -3,6 +3,7 @@
 pub mod bc;
 pub mod checkpoint;
 mod critic;
+pub mod dagger;
 mod gaussian;
 pub mod gaussian_policy;
 pub mod iql;
@@ -16,6 +17,7 @@ mod state;
 
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Checkpoints, Manifest, PolicySpec, load_policy};
+pub use dagger::{Dagger, DaggerConfig};
 pub use gaussian_policy::GaussianPolicy;
 pub use iql::{Iql, IqlConfig, IqlPolicy};
 pub use normaliser::ObservationScaling;
