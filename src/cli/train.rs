@@ -1,13 +1,13 @@
 //! `rapport train`: a policy from demonstrations, or from a reward.
 
+mod offline;
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rapport::perception::DeviceChoice;
-use rapport::policy::{
-    Bc, BcConfig, HiddenNorm, Learner as _, PolicySpec, Sac, SacConfig, Transition,
-};
+use rapport::policy::{Bc, BcConfig, BcLoss, HiddenNorm, PolicySpec, Sac, SacConfig, Transition};
 use rapport::reward::LoadedReward;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,8 @@ use crate::schema;
 use crate::training::{RewardSource, TrainingConfig, train};
 use crate::ui::Ui;
 
-/// Train a policy: `bc` copies demonstrations, `sac` practises in simulation on a reward.
+/// Train a policy: `bc` copies demonstrations, `iql` learns from recorded episodes and a reward, `sac` practises in simulation on a
+/// reward.
 ///
 /// The run's directory holds the resolved configuration, `metrics.jsonl` and a checkpoint; Ctrl-C saves, `--resume` goes on
 /// exactly where it stopped.
@@ -30,10 +31,11 @@ pub struct Args {
     /// How to learn.
     #[arg(long, value_enum, default_value_t = Learner::Sac)]
     pub policy: Learner,
-    /// A reward's directory, or `true` for the simulator's own reward (for comparison).
+    /// A reward's directory, or `true` for the simulator's own reward (for comparison). `bc` copies steps the more, the more progress
+    /// the reward sees after them.
     #[arg(long, value_name = "DIR|true")]
     pub reward: Option<String>,
-    /// Demonstrations: what `bc` copies, what `sac` starts from.
+    /// Demonstrations: what `bc` copies, what `iql` learns from, what `sac` starts from.
     #[arg(long, value_name = "DIR")]
     pub dataset: Option<PathBuf>,
     #[command(flatten)]
@@ -45,13 +47,21 @@ pub struct Args {
     /// Gradient steps per step in the task (`sac`).
     #[arg(long, default_value_t = 1.0)]
     pub update_to_data: f64,
-    /// Discount per step (`sac`).
+    /// Discount per step (`sac`, `iql`).
     #[arg(long, default_value_t = 0.97)]
     pub discount: f64,
+    /// Gradient steps on recorded episodes (`iql`).
+    #[arg(long, default_value_t = 20_000)]
+    #[serde(default)]
+    pub updates: u64,
+    /// What copying minimises (`bc`).
+    #[arg(long, value_enum, default_value_t = Loss::Mse)]
+    #[serde(default)]
+    pub loss: Loss,
     /// Width of the two hidden layers.
     #[arg(long, default_value_t = 128)]
     pub hidden: usize,
-    /// Rewards are multiplied by this before the learner sees them (`sac`).
+    /// Rewards are multiplied by this before the learner sees them (`sac`, `iql`).
     #[arg(long, default_value_t = 10.0)]
     pub reward_scale: f64,
     /// Seed of networks, exploration and episodes.
@@ -76,8 +86,33 @@ pub struct Args {
 pub enum Learner {
     /// Behaviour cloning.
     Bc,
+    /// Implicit Q-learning.
+    Iql,
     /// Soft actor-critic.
     Sac,
+}
+
+/// What copying minimises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Mean squared error.
+    #[default]
+    Mse,
+    /// Likelihood of a Gaussian.
+    Gaussian,
+    /// Likelihood of a mixture of five Gaussians.
+    Mixture,
+}
+
+impl Loss {
+    fn of_bc(self) -> BcLoss {
+        match self {
+            Self::Mse => BcLoss::Mse,
+            Self::Gaussian => BcLoss::GaussianNll,
+            Self::Mixture => BcLoss::Mixture { components: 5 },
+        }
+    }
 }
 
 /// Runs the command.
@@ -98,6 +133,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     }
     match args.policy {
         Learner::Bc => bc(args, ui),
+        Learner::Iql => offline::iql(args, ui),
         Learner::Sac => sac(args, ui),
     }
 }
@@ -118,23 +154,35 @@ fn bc(args: &Args, ui: Ui) -> anyhow::Result<()> {
             transitions(&observations, &actions, &zeros, 1.0, &spec, dir)
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let weights = offline::weights(args, ui)?.unwrap_or_else(|| {
+        let ones = demonstrations.iter().map(|d| vec![1.0; d.len()]);
+        ones.collect()
+    });
     run_dir::create(&args.out, "train", args.seed, args)?;
     let config = BcConfig {
         hidden: vec![args.hidden; 2],
+        loss: args.loss.of_bc(),
         ..BcConfig::default()
     };
     let bar = ui.bar(config.epochs, "copying demonstrations");
     let mut log = MetricsLog::open(&args.out)?;
     let mut written = Ok(());
-    let (policy, report) = Bc::fit(spec, config, args.seed, &demonstrations, |epoch, losses| {
-        bar.set_position(epoch);
-        written = log.write(&serde_json::json!({ "epoch": epoch, "update": losses }));
-        if interrupt::requested() || written.is_err() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })?;
+    let (policy, report) = Bc::fit_weighted(
+        spec,
+        config,
+        args.seed,
+        &demonstrations,
+        &weights,
+        |epoch, losses| {
+            bar.set_position(epoch);
+            written = log.write(&serde_json::json!({ "epoch": epoch, "update": losses }));
+            if interrupt::requested() || written.is_err() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        },
+    )?;
     written?;
     bar.finish_and_clear();
     policy.save(&args.out)?;
@@ -288,7 +336,7 @@ fn demonstration_size(args: &Args) -> anyhow::Result<(u32, u32)> {
 fn seed_with_demonstrations(
     args: &Args,
     reward: Option<&LoadedReward>,
-    learner: &mut Sac,
+    learner: &mut dyn rapport::policy::Learner,
     ui: Ui,
 ) -> anyhow::Result<()> {
     let Some(dir) = &args.dataset else {
