@@ -9,3 +9,5 @@ pub use rapport_policy as policy;
 pub use rapport_reward as reward;
 pub use rapport_robot as robot;
 pub use rapport_sim as sim;
+
+pub mod planning;

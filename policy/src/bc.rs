@@ -15,6 +15,7 @@ use crate::small::adam::AdamConfig;
 use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
 
+mod mixture;
 mod training;
 
 pub use training::BcReport;
@@ -28,6 +29,11 @@ pub enum BcLoss {
     Mse,
     /// Negative log-likelihood of a Gaussian whose standard deviation is learned too.
     GaussianNll,
+    /// Negative log-likelihood of a mixture of Gaussians over the chunk: several ways of doing the same.
+    Mixture {
+        /// How many; robomimic has 5.
+        components: usize,
+    },
 }
 
 /// Settings of [`Bc`].
@@ -96,6 +102,10 @@ impl BcConfig {
                 "validation_share must be in 0..1",
             ),
             (self.patience == 0, "patience must be above 0"),
+            (
+                matches!(self.loss, BcLoss::Mixture { components: 0 }),
+                "a mixture has at least one component",
+            ),
         ];
         if let Some((_, fault)) = faults.into_iter().find(|(wrong, _)| *wrong) {
             return Err(PolicyError::Other(format!("bc: {fault}")));
@@ -140,6 +150,7 @@ impl Bc {
         let outputs = match config.loss {
             BcLoss::Mse => means,
             BcLoss::GaussianNll => 2 * means,
+            BcLoss::Mixture { components } => mixture::outputs(components, means),
         };
         Ok(Self {
             network: Mlp::new(
@@ -217,7 +228,7 @@ impl Policy for Bc {
     }
 
     /// With chunks the observation is looked at only when the newest chunk is used up. [`Mode::Explore`] draws from the
-    /// Gaussian where there is one.
+    /// Gaussian or the mixture where there is one; [`Mode::Exploit`] takes the mean, of the most likely component.
     fn act(&mut self, observation: &[f32], mode: Mode) -> Result<Vec<f32>, PolicyError> {
         self.spec.check_observation(observation, self.updates)?;
         if let Some(action) = self.queue.pop_front() {
@@ -226,15 +237,21 @@ impl Policy for Bc {
         self.scaled.clear();
         self.normaliser.append(observation, &mut self.scaled);
         let head = self.network.infer(&self.scaled, &mut self.row);
-        let (means, spreads) = head.split_at(self.spec.action_dim * self.config.chunk);
-        let mut values = means.to_vec();
-        if mode == Mode::Explore && !spreads.is_empty() {
-            let mut noise = vec![0.0; values.len()];
-            gaussian::fill_normal(&mut noise, &mut self.rng);
-            for ((value, &s), noise) in values.iter_mut().zip(spreads).zip(noise) {
-                *value += gaussian::log_std(s, LOG_STD_RANGE).0.exp() * noise;
+        let numbers = self.spec.action_dim * self.config.chunk;
+        let values = if let BcLoss::Mixture { components } = self.config.loss {
+            mixture::act(head, components, numbers, mode, &mut self.rng)
+        } else {
+            let (means, spreads) = head.split_at(numbers);
+            let mut values = means.to_vec();
+            if mode == Mode::Explore && !spreads.is_empty() {
+                let mut noise = vec![0.0; values.len()];
+                gaussian::fill_normal(&mut noise, &mut self.rng);
+                for ((value, &s), noise) in values.iter_mut().zip(spreads).zip(noise) {
+                    *value += gaussian::log_std(s, LOG_STD_RANGE).0.exp() * noise;
+                }
             }
-        }
+            values
+        };
         if let Some(at) = values.iter().position(|v| !v.is_finite()) {
             return Err(PolicyError::NotFinite {
                 tensor: format!("action[{at}]"),

@@ -16,6 +16,7 @@ use crate::act::Act;
 use crate::bc::Bc;
 use crate::diffusion::Diffusion;
 use crate::gaussian_policy::GaussianPolicy;
+use crate::iql::IqlPolicy;
 use crate::policy::{Learner, Policy, PolicyError};
 
 /// Version of the directory's layout.
@@ -344,10 +345,11 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
         Act::KIND => Ok(Box::new(Act::load(&manifest, dir)?)),
         Bc::KIND => Ok(Box::new(Bc::load(&manifest, dir)?)),
         Diffusion::KIND => Ok(Box::new(Diffusion::load(&manifest, dir)?)),
+        IqlPolicy::KIND => Ok(Box::new(IqlPolicy::load(&manifest, dir)?)),
         kind => Err(file_error(
             &dir.join(MANIFEST),
             format!(
-                "holds a policy of kind {kind}, known are act, bc, diffusion and sac; use a newer version"
+                "holds a policy of kind {kind}, known are act, bc, diffusion, iql and sac; use a newer version"
             ),
         )),
     }

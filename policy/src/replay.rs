@@ -276,6 +276,13 @@ impl Replay {
         Some(self.slot((first + at) % self.capacity))
     }
 
+    /// The transition that is `at`th by age; `at` must be below [`Replay::len`].
+    pub(crate) fn nth(&self, at: usize) -> Step<'_> {
+        assert!(at < self.len, "step {at} of {}", self.len);
+        let first = self.episodes.front().map_or(0, |span| span.start);
+        self.slot((first + at) % self.capacity)
+    }
+
     /// Gives episodes new rewards, in place: `reward` returns `[episode.len()]` numbers, or `None` to leave an episode as it
     /// is. Returns how many episodes changed. On an error (wrong length, not finite) the episodes before it keep their new rewards.
     pub fn relabel(

@@ -1,30 +1,28 @@
 //! `rapport train`: a policy from demonstrations, or from a reward.
 
-use std::ops::ControlFlow;
+mod act;
+mod bc;
+mod diffusion;
+mod iql;
+mod sac;
+
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rapport::perception::DeviceChoice;
-use rapport::policy::{
-    Bc, BcConfig, HiddenNorm, Learner as _, PolicySpec, Sac, SacConfig, Transition,
-};
+use rapport::policy::{PolicySpec, Transition};
 use rapport::reward::LoadedReward;
 use serde::{Deserialize, Serialize};
 
 use super::Usage;
 use super::environment::EnvironmentArgs;
-use crate::clips::{Library, camera_of};
-use crate::interrupt;
-use crate::labelling::{Labeller, columns};
-use crate::run_dir::{self, MetricsLog};
+use crate::clips::Library;
+use crate::labelling::columns;
 use crate::schema;
-use crate::training::{RewardSource, TrainingConfig, train};
 use crate::ui::Ui;
 
-mod act;
-mod diffusion;
-
-/// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `sac` practises in simulation on a reward.
+/// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `iql` learns from recorded episodes and a reward, `sac`
+/// practises in simulation on a reward.
 ///
 /// The run's directory holds the resolved configuration, `metrics.jsonl` and a checkpoint; Ctrl-C saves, `--resume` goes on
 /// exactly where it stopped.
@@ -33,10 +31,11 @@ pub struct Args {
     /// How to learn.
     #[arg(long, value_enum, default_value_t = Learner::Sac)]
     pub policy: Learner,
-    /// A reward's directory, or `true` for the simulator's own reward (for comparison).
+    /// A reward's directory, or `true` for the simulator's own reward (for comparison). `bc` copies steps the more, the more progress
+    /// the reward sees after them.
     #[arg(long, value_name = "DIR|true")]
     pub reward: Option<String>,
-    /// Demonstrations: what `bc`, `act` and `diffusion` copy, what `sac` starts from.
+    /// Demonstrations: what `bc`, `act` and `diffusion` copy, what `iql` learns from, what `sac` starts from.
     #[arg(long, value_name = "DIR")]
     pub dataset: Option<PathBuf>,
     #[command(flatten)]
@@ -48,13 +47,21 @@ pub struct Args {
     /// Gradient steps per step in the task (`sac`).
     #[arg(long, default_value_t = 1.0)]
     pub update_to_data: f64,
-    /// Discount per step (`sac`).
+    /// Discount per step (`sac`, `iql`).
     #[arg(long, default_value_t = 0.97)]
     pub discount: f64,
+    /// Gradient steps on demonstrations: 3000 for `act` and `diffusion`, 20000 for `iql`, unless said otherwise.
+    #[arg(long)]
+    #[serde(default)]
+    pub updates: Option<u64>,
+    /// What copying minimises (`bc`).
+    #[arg(long, value_enum, default_value_t = bc::Loss::Mse)]
+    #[serde(default)]
+    pub loss: bc::Loss,
     /// Width of the two hidden layers.
     #[arg(long, default_value_t = 128)]
     pub hidden: usize,
-    /// Rewards are multiplied by this before the learner sees them (`sac`).
+    /// Rewards are multiplied by this before the learner sees them (`sac`, `iql`).
     #[arg(long, default_value_t = 10.0)]
     pub reward_scale: f64,
     #[command(flatten)]
@@ -79,6 +86,9 @@ pub struct Args {
     pub resume: bool,
 }
 
+/// Gradient steps of `act` and `diffusion`, if nobody says how many.
+const COPYING_UPDATES: u64 = 3_000;
+
 /// How to learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,6 +99,8 @@ pub enum Learner {
     Bc,
     /// Diffusion policy.
     Diffusion,
+    /// Implicit Q-learning.
+    Iql,
     /// Soft actor-critic.
     Sac,
 }
@@ -111,45 +123,11 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     }
     match args.policy {
         Learner::Act => act::run(args, ui),
-        Learner::Bc => bc(args, ui),
+        Learner::Bc => bc::run(args, ui),
         Learner::Diffusion => diffusion::run(args, ui),
-        Learner::Sac => sac(args, ui),
+        Learner::Iql => iql::run(args, ui),
+        Learner::Sac => sac::run(args, ui),
     }
-}
-
-fn bc(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    let (spec, demonstrations) = demonstrations(args, "bc")?;
-    run_dir::create(&args.out, "train", args.seed, args)?;
-    let config = BcConfig {
-        hidden: vec![args.hidden; 2],
-        ..BcConfig::default()
-    };
-    let bar = ui.bar(config.epochs, "copying demonstrations");
-    let mut log = MetricsLog::open(&args.out)?;
-    let mut written = Ok(());
-    let (policy, report) = Bc::fit(spec, config, args.seed, &demonstrations, |epoch, losses| {
-        bar.set_position(epoch);
-        written = log.write(&serde_json::json!({ "epoch": epoch, "update": losses }));
-        if interrupt::requested() || written.is_err() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })?;
-    written?;
-    bar.finish_and_clear();
-    policy.save(&args.out)?;
-    let summary = serde_json::json!({
-        "demonstrations": demonstrations.len(), "epochs": report.epochs, "best_epoch": report.best_epoch, "validation_loss": report.validation_loss,
-    });
-    ui.result(&summary, || {
-        format!(
-            "bc: {} demonstrations, {} epochs -> {}",
-            demonstrations.len(),
-            report.epochs,
-            args.out.display()
-        )
-    })
 }
 
 /// What an imitation learner called `name` copies, and what its policy will see and do.
@@ -205,112 +183,11 @@ fn transitions(
         .collect())
 }
 
-fn sac(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    let word = args.reward.as_deref().ok_or_else(|| {
-        Usage("sac needs a reward: --reward DIR, or --reward true to compare".into())
-    })?;
-    let learned = if word == "true" {
-        None
-    } else {
-        Some(super::reward::open_reward(word.as_ref(), args.device)?)
-    };
-    let size = demonstration_size(args)?;
-    // A run keeps what it practises in, as it keeps everything else.
-    let kept = args.out.join("simulation.toml");
-    let mut environment = args.environment.clone();
-    if args.resume && environment.simulation.is_none() && kept.exists() {
-        environment.simulation = Some(kept.clone());
-    }
-    let resolved = toml::to_string(&environment.config()?)?;
-    let mut practice = environment.practice(size)?;
-    let spec = schema::policy_spec(&mut practice)?;
-    let mut learner = if args.resume {
-        Sac::resume(&args.out)?
-    } else {
-        run_dir::create(&args.out, "train", args.seed, args)?;
-        run_dir::write_atomically(&kept, resolved.as_bytes())?;
-        let config = SacConfig {
-            hidden: vec![args.hidden; 2],
-            critic_norm: HiddenNorm::Layer,
-            discount: args.discount,
-            batch: 128,
-            update_to_data: args.update_to_data,
-            initial_random_steps: 500,
-            demonstration_share: 0.5,
-            ..SacConfig::default()
-        };
-        let mut learner = Sac::new(spec, config, args.seed)?;
-        seed_with_demonstrations(
-            args,
-            learned.as_ref().map(|(reward, _)| reward),
-            &mut learner,
-            ui,
-        )?;
-        learner
-    };
-    let fps = practice.policy_hz();
-    let mut reward = match learned {
-        None => RewardSource::Truth,
-        Some((reward, encoder)) => {
-            RewardSource::Learned(Box::new(Labeller::new(encoder, reward.model, fps)))
-        }
-    };
-    let config = TrainingConfig {
-        steps: args.steps,
-        reward_scale: args.reward_scale,
-        seed: args.seed,
-        ..TrainingConfig::default()
-    };
-    let mut log = MetricsLog::open(&args.out)?;
-    let bar = ui.bar(args.steps, &format!("sac on {}", args.environment.env));
-    let summary = train(
-        &mut practice,
-        &mut reward,
-        &mut learner,
-        &config,
-        &args.out,
-        &mut log,
-        |steps, word| {
-            bar.set_position(steps);
-            bar.set_message(word.to_owned());
-        },
-    )?;
-    bar.finish_and_clear();
-    ui.result(&summary, || {
-        let end = if summary.interrupted {
-            "; stopped, go on with --resume"
-        } else {
-            ""
-        };
-        format!(
-            "sac: {} steps, {} updates in {:.0} s -> {}{end}",
-            summary.steps,
-            summary.updates,
-            summary.seconds,
-            args.out.display()
-        )
-    })
-}
-
-/// Pictures in practice are as large as the demonstrations', so that both reach the encoder alike.
-fn demonstration_size(args: &Args) -> anyhow::Result<(u32, u32)> {
-    let Some(dir) = &args.dataset else {
-        return Ok((112, 112));
-    };
-    let dataset = rapport::dataset::Dataset::open(dir)?;
-    let frame = dataset.frame(
-        0,
-        &camera_of(&dataset, args.environment.camera.as_deref())?,
-        0,
-    )?;
-    Ok(frame.dimensions())
-}
-
 /// Puts demonstrations, labelled with the same reward as practice, beside the replay buffer.
 fn seed_with_demonstrations(
     args: &Args,
     reward: Option<&LoadedReward>,
-    learner: &mut Sac,
+    learner: &mut dyn rapport::policy::Learner,
     ui: Ui,
 ) -> anyhow::Result<()> {
     let Some(dir) = &args.dataset else {

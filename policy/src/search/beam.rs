@@ -242,3 +242,6 @@ impl Beam {
         Chosen::of(&beams, &scores, width, self.network_calls(steps))
     }
 }
+
+#[cfg(test)]
+mod tests;

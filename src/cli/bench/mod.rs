@@ -1,6 +1,7 @@
 //! `rapport bench`: what this machine and these rewards can do, measured.
 
 mod claim;
+mod door;
 mod sim;
 mod steps;
 
@@ -25,6 +26,7 @@ pub struct Args {
 enum What {
     Sim(sim::Args),
     Claim(claim::Args),
+    Door(door::Args),
     Steps(steps::Args),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -36,13 +38,14 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         None => sim::run(&args.sim, ui),
         Some(What::Sim(args)) => sim::run(args, ui),
         Some(What::Claim(args)) => claim::run(args, ui),
+        Some(What::Door(args)) => door::run(args, ui),
         Some(What::Steps(args)) => steps::run(args, ui),
         Some(What::Other(words)) => {
             let name = words
                 .first()
                 .map(|word| word.to_string_lossy().into_owned());
             Err(Usage(format!(
-                "there is no bench {}; there are sim, claim and steps",
+                "there is no bench {}; there are sim, claim, door and steps",
                 name.unwrap_or_default()
             ))
             .into())

@@ -29,13 +29,10 @@ pub struct ActArgs {
     /// See instead of being told where the objects are: the encoder of pictures, such as `efficientnet-lite0:block10@112` (`act`).
     #[arg(long, value_name = "ENCODER")]
     pub pictures: Option<String>,
-    /// Gradient steps (`act`, `diffusion`).
-    #[arg(long, default_value_t = 3_000)]
-    pub updates: u64,
 }
 
 impl ActArgs {
-    fn config(&self) -> ActConfig {
+    fn config(&self, updates: u64) -> ActConfig {
         let usual = ActConfig::default();
         ActConfig {
             chunk: self.chunk,
@@ -43,10 +40,10 @@ impl ActArgs {
                 0 => usual.execution,
                 execute => Execution::Queue { execute },
             },
-            steps: self.updates,
-            report_every: (self.updates / 20).max(1),
+            steps: updates,
+            report_every: (updates / 20).max(1),
             schedule: Schedule {
-                decay: self.updates,
+                decay: updates,
                 ..usual.schedule
             },
             ..usual
@@ -98,11 +95,14 @@ fn see(
     Ok((pictures.describe(spec, dim)?, pictures.grid(dim)))
 }
 
-pub(super) fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
+/// Copies demonstrations in chunks.
+pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if args.resume {
         return Err(Usage("act does not go on from a checkpoint; train it anew".into()).into());
     }
-    let mut config = args.act.config();
+    let mut config = args
+        .act
+        .config(args.updates.unwrap_or(super::COPYING_UPDATES));
     config
         .validate()
         .map_err(|error| Usage(error.to_string()))?;

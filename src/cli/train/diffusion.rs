@@ -37,7 +37,10 @@ pub enum Denoiser {
 
 fn config(args: &Args) -> DiffusionConfig {
     let usual = DiffusionConfig::default();
-    let (chunk, updates) = (args.act.chunk, args.act.updates);
+    let (chunk, updates) = (
+        args.act.chunk,
+        args.updates.unwrap_or(super::COPYING_UPDATES),
+    );
     // The first action of a chunk belongs to the oldest observation looked at.
     let ahead = (chunk + 1).saturating_sub(usual.observation_horizon);
     DiffusionConfig {
@@ -72,7 +75,8 @@ fn config(args: &Args) -> DiffusionConfig {
     }
 }
 
-pub(super) fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
+/// Copies demonstrations.
+pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if args.resume {
         return Err(
             Usage("diffusion does not go on from a checkpoint; train it anew".into()).into(),

@@ -6,6 +6,7 @@
 use super::*;
 use crate::diffusion::Diffusion;
 use crate::policy::PolicyError;
+use crate::search::best_of_n;
 use crate::tuning::tests::{HANDLE, RIM, two_modes};
 
 const STEPS: usize = 10;
