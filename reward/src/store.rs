@@ -98,7 +98,7 @@ impl RewardDir {
         encoder: &EncoderSpec,
         seed: u64,
     ) -> Result<(), RewardError> {
-        let tensors = tensor::write(&model.tensors())?;
+        let tensors = tensor::write(&model.tensors()?)?;
         let sha256 = hex(&Sha256::digest(&tensors));
         let mut versions = toml::Table::new();
         versions.insert("rapport".into(), env!("CARGO_PKG_VERSION").into());

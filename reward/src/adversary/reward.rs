@@ -232,9 +232,9 @@ impl StoredReward for FrozenAdversary {
         crate::store::to_toml(&self.config).and_then(crate::store::table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut tensors = prefixed("network", self.tensors.clone());
         tensors.extend(prefixed("standard", self.standard.tensors()));
-        tensors
+        Ok(tensors)
     }
 }

@@ -185,7 +185,7 @@ impl StoredReward for Adapted {
         Ok(table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut base = Tensors::new();
         for (name, c) in self.adaptation.tail.convolutions() {
             let (weight, bias) = (c.weight.clone(), c.bias.clone());
@@ -197,10 +197,9 @@ impl StoredReward for Adapted {
             base.insert(format!("{name}.bias"), tensor(&c.shape[..1], bias));
         }
         let mut all = crate::store::prefixed("tail", base);
-        // Tensors on a processor can always be read; were one missing, reading the reward would name it.
-        let adapters = tensors(&self.adaptation.adapters).unwrap_or_default();
+        let adapters = tensors(&self.adaptation.adapters)?;
         all.extend(crate::store::prefixed("adapters", adapters));
-        all.extend(crate::store::prefixed("inner", self.inner.tensors()));
-        all
+        all.extend(crate::store::prefixed("inner", self.inner.tensors()?));
+        Ok(all)
     }
 }

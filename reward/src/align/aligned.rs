@@ -100,9 +100,9 @@ impl StoredReward for Aligned {
         Ok(table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut tensors = crate::store::prefixed("alignment", self.alignment.tensors());
-        tensors.extend(crate::store::prefixed("inner", self.inner.tensors()));
-        tensors
+        tensors.extend(crate::store::prefixed("inner", self.inner.tensors()?));
+        Ok(tensors)
     }
 }

@@ -395,7 +395,7 @@ mod adaptation {
             (loaded.kind.as_str(), loaded.encoder.dim),
             ("adapted", encoder.dim)
         );
-        assert_eq!(loaded.model.tensors(), model.tensors());
+        assert_eq!(loaded.model.tensors().unwrap(), model.tensors().unwrap());
         let clip = Clip::from_features(comparisons.clips[1].clone(), 10.0);
         let context = Context::default();
         // The head is kept in single precision.

@@ -147,11 +147,12 @@ impl StoredReward for Combined {
         Ok(table)
     }
 
-    fn tensors(&self) -> Tensors {
-        let members = self.members.iter().enumerate();
-        members
-            .flat_map(|(i, m)| prefixed(&format!("member-{i}"), m.model.tensors()))
-            .collect()
+    fn tensors(&self) -> Result<Tensors, RewardError> {
+        let mut all = Tensors::new();
+        for (i, member) in self.members.iter().enumerate() {
+            all.extend(prefixed(&format!("member-{i}"), member.model.tensors()?));
+        }
+        Ok(all)
     }
 }
 

@@ -233,10 +233,10 @@ impl StoredReward for PairConsistency {
         Ok(table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut all = prefixed("inputs", self.map.tensors());
         for (k, judge) in self.judges.iter().enumerate() {
-            let tensors = network::tensors(judge).unwrap_or_default();
+            let tensors = network::tensors(judge)?;
             all.extend(prefixed(&format!("judge.{k}"), tensors));
         }
         let references = Tensor {
@@ -244,6 +244,6 @@ impl StoredReward for PairConsistency {
             values: self.references.concat(),
         };
         all.insert("references".into(), references);
-        all
+        Ok(all)
     }
 }

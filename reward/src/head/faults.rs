@@ -223,12 +223,12 @@ impl StoredReward for FaultHeads {
         Ok(table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut all = prefixed("inputs", self.map.tensors());
         for (k, head) in self.heads.iter().enumerate() {
-            let tensors = network::tensors(head).unwrap_or_default();
+            let tensors = network::tensors(head)?;
             all.extend(prefixed(&format!("head.{k}"), tensors));
         }
-        all
+        Ok(all)
     }
 }

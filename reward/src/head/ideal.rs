@@ -480,10 +480,10 @@ impl StoredReward for IdealPoints {
         Ok(table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut all: BTreeMap<String, Stored> = prefixed("inputs", self.map.tensors());
-        let network = network::tensors(&self.network).unwrap_or_default();
+        let network = network::tensors(&self.network)?;
         all.extend(prefixed("network", network));
-        all
+        Ok(all)
     }
 }

@@ -431,9 +431,9 @@ impl StoredReward for LatentUsers {
         Ok(table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut all = prefixed("inputs", self.map.tensors());
-        let network = network::tensors(&self.network).unwrap_or_default();
+        let network = network::tensors(&self.network)?;
         all.extend(prefixed("network", network));
         let width = self.map.width();
         let states = Stored {
@@ -441,6 +441,6 @@ impl StoredReward for LatentUsers {
             values: self.states.clone(),
         };
         all.insert("states".into(), states);
-        all
+        Ok(all)
     }
 }

@@ -117,7 +117,7 @@ impl StoredReward for PreferenceHead {
         Ok(table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let parts = self.parts();
         let width = parts.map.width();
         let mut all = prefixed("inputs", parts.map.tensors());
@@ -126,8 +126,7 @@ impl StoredReward for PreferenceHead {
             Tensor::from_f64(&[parts.offsets.len()], parts.offsets),
         );
         for (k, member) in parts.members.iter().enumerate() {
-            // Reading a tensor on the processor cannot fail; a reward without its weights would be refused on loading.
-            let tensors = network::tensors(member).unwrap_or_default();
+            let tensors = network::tensors(member)?;
             all.extend(prefixed(&format!("member.{k}"), tensors));
         }
         for (i, rows) in parts.references.iter().enumerate() {
@@ -147,6 +146,6 @@ impl StoredReward for PreferenceHead {
             };
             all.insert("vectors".into(), tensor);
         }
-        all
+        Ok(all)
     }
 }

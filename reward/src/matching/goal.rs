@@ -141,7 +141,10 @@ impl StoredReward for GoalDistance {
         to_toml(&self.config).and_then(crate::store::table)
     }
 
-    fn tensors(&self) -> Tensors {
-        Tensors::from([("goals".into(), Tensor::from_points(&self.goals))])
+    fn tensors(&self) -> Result<Tensors, RewardError> {
+        Ok(Tensors::from([(
+            "goals".into(),
+            Tensor::from_points(&self.goals),
+        )]))
     }
 }

@@ -216,15 +216,15 @@ impl StoredReward for TextMatch {
         to_toml(&self.config).and_then(crate::store::table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let tensor = |prompts: &Features| Tensor {
             shape: vec![prompts.len(), self.encoder.dim],
             values: prompts.as_slice().to_vec(),
         };
-        Tensors::from([
+        Ok(Tensors::from([
             ("goals".into(), tensor(&self.goals)),
             ("baselines".into(), tensor(&self.baselines)),
-        ])
+        ]))
     }
 }
 

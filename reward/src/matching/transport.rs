@@ -175,12 +175,13 @@ impl StoredReward for TransportMatch {
         to_toml(&self.config).and_then(crate::store::table)
     }
 
-    fn tensors(&self) -> Tensors {
-        self.exemplars
+    fn tensors(&self) -> Result<Tensors, RewardError> {
+        Ok(self
+            .exemplars
             .iter()
             .enumerate()
             .map(|(i, points)| (format!("exemplar.{i}"), Tensor::from_points(points)))
-            .collect()
+            .collect())
     }
 }
 

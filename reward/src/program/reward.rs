@@ -71,7 +71,7 @@ impl StoredReward for ProgramReward {
         .and_then(table)
     }
 
-    fn tensors(&self) -> Tensors {
-        Tensors::new()
+    fn tensors(&self) -> Result<Tensors, RewardError> {
+        Ok(Tensors::new())
     }
 }

@@ -208,8 +208,8 @@ impl StoredReward for Rules {
         to_toml(&self.config).and_then(table)
     }
 
-    fn tensors(&self) -> Tensors {
-        Tensors::new()
+    fn tensors(&self) -> Result<Tensors, RewardError> {
+        Ok(Tensors::new())
     }
 }
 

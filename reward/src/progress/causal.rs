@@ -441,10 +441,10 @@ impl StoredReward for CausalProgress {
         crate::store::to_toml(&self.stored).and_then(crate::store::table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut tensors = prefixed("network", self.tensors.clone());
         tensors.extend(prefixed("standard", self.standard.tensors()));
-        tensors
+        Ok(tensors)
     }
 }
 

@@ -379,7 +379,7 @@ impl StoredReward for EmbeddedGoal {
         crate::store::to_toml(&self.config).and_then(crate::store::table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut tensors = self.stored.clone();
         tensors.insert(
             "goal".into(),
@@ -388,6 +388,6 @@ impl StoredReward for EmbeddedGoal {
                 values: self.goal.clone(),
             },
         );
-        tensors
+        Ok(tensors)
     }
 }

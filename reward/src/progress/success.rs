@@ -306,10 +306,10 @@ impl StoredReward for SuccessClassifier {
         crate::store::to_toml(&self.stored).and_then(crate::store::table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut tensors = prefixed("network", self.tensors.clone());
         tensors.extend(prefixed("standard", self.standard.tensors()));
-        tensors
+        Ok(tensors)
     }
 }
 

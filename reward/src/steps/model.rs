@@ -354,7 +354,7 @@ impl StoredReward for PerceptualSteps {
         to_toml(&self.config).and_then(crate::store::table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut tensors = Tensors::new();
         for (i, step) in self.steps.iter().enumerate() {
             let rows: Vec<f64> = step
@@ -371,7 +371,7 @@ impl StoredReward for PerceptualSteps {
                 Tensor::from_f64(&[2], &[step.middle, step.slope]),
             );
         }
-        tensors
+        Ok(tensors)
     }
 }
 

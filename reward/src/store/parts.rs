@@ -24,7 +24,10 @@ pub trait StoredReward: RewardModel {
     fn config(&self) -> Result<toml::Table, RewardError>;
 
     /// Its numbers.
-    fn tensors(&self) -> Tensors;
+    ///
+    /// # Errors
+    /// When a network's parameters cannot be read back; nothing is stored then.
+    fn tensors(&self) -> Result<Tensors, RewardError>;
 }
 
 /// What a reward model is put together from.

@@ -106,8 +106,8 @@ impl StoredReward for ExemplarMatch {
         crate::store::to_toml(&self.set.config).and_then(crate::store::table)
     }
 
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let exemplars = Tensor::from_points(&self.set.exemplars);
-        Tensors::from([("exemplars".into(), exemplars)])
+        Ok(Tensors::from([("exemplars".into(), exemplars)]))
     }
 }

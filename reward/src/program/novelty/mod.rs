@@ -398,14 +398,10 @@ impl StoredReward for Novelty {
     }
 
     /// Counts are kept in single precision: exact up to 16 million visits.
-    fn tensors(&self) -> Tensors {
+    fn tensors(&self) -> Result<Tensors, RewardError> {
         let mut tensors = Tensors::new();
         if let Some(distillation) = &self.distillation {
-            // Reading a network's own parameters cannot fail; were one missing, loading would say so.
-            tensors.extend(prefixed(
-                "distillation",
-                distillation.tensors().unwrap_or_default(),
-            ));
+            tensors.extend(prefixed("distillation", distillation.tensors()?));
         }
         if self.config.lifetime == Lifetime::Count {
             let rows: Vec<f64> = self
@@ -416,7 +412,7 @@ impl StoredReward for Novelty {
             let shape = [rows.len() / (self.dim + 1), self.dim + 1];
             tensors.insert("counts".into(), Tensor::from_f64(&shape, &rows));
         }
-        tensors
+        Ok(tensors)
     }
 }
 
