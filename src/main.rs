@@ -7,6 +7,7 @@ mod demo;
 mod evaluation;
 mod experiments;
 mod importing;
+mod inference;
 mod interrupt;
 mod labelling;
 mod pictures;

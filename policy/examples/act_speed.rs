@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     for step in episodes.iter().flatten().cycle() {
         let look = Instant::now();
-        act.chunk(&step.observation)?;
+        act.predict(&step.observation)?;
         looks.push(look.elapsed().as_secs_f64() * 1e3);
         if start.elapsed().as_secs_f64() > seconds * 0.3 {
             break;

@@ -16,7 +16,7 @@ use crate::checkpoint::{Manifest, PolicySpec};
 use crate::deep::dropout::Dropout;
 use crate::deep::{acting_device, parameters, tensor, values};
 use crate::normaliser::{Normaliser, ObservationScaling};
-use crate::policy::{Mode, Policy, PolicyError};
+use crate::policy::{Mode, Policy, PolicyError, newest};
 use crate::state::{StateDict, StateReader};
 
 mod config;
@@ -200,7 +200,7 @@ impl Act {
 
     /// The next `chunk` actions in `-1..=1`, `[chunk, action_dim]`, for an observation `[obs_dim]`: for whoever executes
     /// chunks in a way of their own. Changes nothing here.
-    pub fn chunk(&self, observation: &[f32]) -> Result<Vec<f32>, PolicyError> {
+    pub fn predict(&self, observation: &[f32]) -> Result<Vec<f32>, PolicyError> {
         self.spec.check_observation(observation, self.updates)?;
         let sight = self
             .scales
@@ -253,13 +253,13 @@ impl Policy for Act {
     fn act(&mut self, observation: &[f32], _: Mode) -> Result<Vec<f32>, PolicyError> {
         match self.config.execution {
             Execution::Ensemble { .. } => {
-                let chunk = self.chunk(observation)?;
+                let chunk = self.predict(observation)?;
                 Ok(self.ensemble.step(chunk))
             }
             Execution::Queue { execute } => {
                 self.spec.check_observation(observation, self.updates)?;
                 if self.queue.is_empty() {
-                    let chunk = self.chunk(observation)?;
+                    let chunk = self.predict(observation)?;
                     let actions = chunk.chunks_exact(self.spec.action_dim).take(execute);
                     self.queue.extend(actions.map(<[f32]>::to_vec));
                 }
@@ -274,5 +274,13 @@ impl Policy for Act {
     fn reset(&mut self) {
         self.queue.clear();
         self.ensemble.clear();
+    }
+
+    fn chunk_len(&self) -> usize {
+        self.config.chunk
+    }
+
+    fn chunk(&mut self, recent: &[&[f32]]) -> Result<Vec<f32>, PolicyError> {
+        self.predict(newest(recent)?)
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::gaussian;
 use crate::normaliser::{Normaliser, ObservationScaling};
-use crate::policy::{Mode, Policy, PolicyError};
+use crate::policy::{Mode, Policy, PolicyError, newest};
 use crate::small::adam::AdamConfig;
 use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
@@ -234,11 +234,38 @@ impl Policy for Bc {
         if let Some(action) = self.queue.pop_front() {
             return Ok(action);
         }
+        let chunk = self.predict(observation, mode)?;
+        let actions = chunk.chunks_exact(self.spec.action_dim);
+        self.queue
+            .extend(actions.take(self.config.execute).map(<[f32]>::to_vec));
+        Ok(self
+            .queue
+            .pop_front()
+            .expect("a chunk has at least one action"))
+    }
+
+    fn reset(&mut self) {
+        self.queue.clear();
+    }
+
+    fn chunk_len(&self) -> usize {
+        self.config.chunk
+    }
+
+    fn chunk(&mut self, recent: &[&[f32]]) -> Result<Vec<f32>, PolicyError> {
+        self.predict(newest(recent)?, Mode::Exploit)
+    }
+}
+
+impl Bc {
+    /// The next actions, `[chunk, action_dim]`.
+    fn predict(&mut self, observation: &[f32], mode: Mode) -> Result<Vec<f32>, PolicyError> {
+        self.spec.check_observation(observation, self.updates)?;
         self.scaled.clear();
         self.normaliser.append(observation, &mut self.scaled);
         let head = self.network.infer(&self.scaled, &mut self.row);
         let numbers = self.spec.action_dim * self.config.chunk;
-        let values = if let BcLoss::Mixture { components } = self.config.loss {
+        let mut values = if let BcLoss::Mixture { components } = self.config.loss {
             mixture::act(head, components, numbers, mode, &mut self.rng)
         } else {
             let (means, spreads) = head.split_at(numbers);
@@ -258,25 +285,12 @@ impl Policy for Bc {
                 update: self.updates,
             });
         }
-        let scales = || self.action_std.iter().zip(&self.action_mean);
-        for chunk in values
-            .chunks_exact(self.spec.action_dim)
-            .take(self.config.execute)
-        {
-            let action = chunk.iter().zip(scales());
-            self.queue.push_back(
-                action
-                    .map(|(v, (std, mean))| (v * std + mean).clamp(-1.0, 1.0))
-                    .collect(),
-            );
+        for action in values.chunks_exact_mut(self.spec.action_dim) {
+            let scales = self.action_std.iter().zip(&self.action_mean);
+            for (value, (std, mean)) in action.iter_mut().zip(scales) {
+                *value = (*value * std + mean).clamp(-1.0, 1.0);
+            }
         }
-        Ok(self
-            .queue
-            .pop_front()
-            .expect("a chunk has at least one action"))
-    }
-
-    fn reset(&mut self) {
-        self.queue.clear();
+        Ok(values)
     }
 }

@@ -261,18 +261,23 @@ impl Diffusion {
 
     /// The actions of one chunk that are to be executed, in the world's units.
     pub fn actions(&self, chunk: &[f32]) -> Vec<Vec<f32>> {
-        let scales = || self.action_reach.iter().zip(&self.action_middle);
+        self.actions_ahead(chunk)
+            .take(self.config.action_horizon)
+            .collect()
+    }
+
+    /// All actions of a chunk from the newest observation's on, in the world's units.
+    fn actions_ahead(&self, chunk: &[f32]) -> impl Iterator<Item = Vec<f32>> {
         chunk
             .chunks_exact(self.spec.action_dim)
             .skip(self.config.observation_horizon - 1)
-            .take(self.config.action_horizon)
             .map(|action| {
-                let values = action.iter().zip(scales());
+                let scales = self.action_reach.iter().zip(&self.action_middle);
+                let values = action.iter().zip(scales);
                 values
                     .map(|(a, (reach, middle))| (a * reach + middle).clamp(-1.0, 1.0))
                     .collect()
             })
-            .collect()
     }
 
     /// Takes other parameters, and refuses those that are not finite.
@@ -383,5 +388,19 @@ impl Policy for Diffusion {
     fn reset(&mut self) {
         self.queue.clear();
         self.seen.clear();
+    }
+
+    fn looks(&self) -> usize {
+        self.config.observation_horizon
+    }
+
+    fn chunk_len(&self) -> usize {
+        self.config.prediction_horizon + 1 - self.config.observation_horizon
+    }
+
+    fn chunk(&mut self, recent: &[&[f32]]) -> Result<Vec<f32>, PolicyError> {
+        let condition = self.condition(recent)?;
+        let chunk = self.sample(&condition)?;
+        Ok(self.actions_ahead(&chunk).flatten().collect())
     }
 }

@@ -72,6 +72,31 @@ pub trait Policy: Send {
 
     /// Called at the start of each episode.
     fn reset(&mut self) {}
+
+    /// Observations, the newest included, that [`Policy::chunk`] looks back on.
+    fn looks(&self) -> usize {
+        1
+    }
+
+    /// Actions that one look gives: what [`Policy::chunk`] is long.
+    fn chunk_len(&self) -> usize {
+        1
+    }
+
+    /// The next actions in `-1..=1`, `[chunk_len, action_dim]`, from the newest observations `[looks][obs_dim]`, oldest first; the
+    /// oldest stands for those before it. The first action belongs to the newest observation. For whoever executes chunks in a
+    /// way of their own, such as [`crate::ChunkQueue`]: what [`Policy::act`] has yet to give is not touched.
+    fn chunk(&mut self, recent: &[&[f32]]) -> Result<Vec<f32>, PolicyError> {
+        self.act(newest(recent)?, Mode::Exploit)
+    }
+}
+
+/// The last of some observations.
+pub(crate) fn newest<'o>(recent: &[&'o [f32]]) -> Result<&'o [f32], PolicyError> {
+    recent
+        .last()
+        .copied()
+        .ok_or_else(|| PolicyError::Other("a chunk of actions needs an observation".into()))
 }
 
 /// A policy that improves by practice.

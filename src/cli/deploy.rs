@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use rapport::perception::{DeviceChoice, Features};
-use rapport::policy::{Manifest, Mode, load_policy};
+use rapport::policy::chunk_queue::Counts;
+use rapport::policy::{Manifest, load_policy};
 use rapport::robot::action::{ActionMapper, ActionSpace};
 use rapport::robot::control::ControlReport;
 use rapport::robot::guard::GuardState;
@@ -13,6 +14,7 @@ use rapport::sim::Pace;
 use serde::Serialize;
 
 use super::Usage;
+use crate::inference::{Inference, When};
 use crate::interrupt;
 use crate::labelling::Labeller;
 use crate::pictures::Eye;
@@ -42,6 +44,10 @@ pub struct Args {
     /// Decisions a second.
     #[arg(long, default_value_t = 10)]
     pub policy_hz: u32,
+    /// When the policy thinks: sync (between two ticks), async (ahead, on a thread of its own: the arm never waits for it), or auto
+    /// (async for policies that think in chunks, such as act and diffusion).
+    #[arg(long, value_enum, default_value_t = When::Auto)]
+    pub inference: When,
     /// The policy decides and is recorded, the arm does not move.
     #[arg(long)]
     pub shadow: bool,
@@ -79,6 +85,9 @@ pub struct Deployment {
     pub lateness_max_us: f64,
     /// Ticks more than 10 ms late.
     pub missed_deadlines: u64,
+    /// How often an action was there at its moment, for a policy that thinks ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunks: Option<Counts>,
     /// Torque switches were read back as off after the stop order.
     pub torque_off: bool,
     /// The recording.
@@ -113,7 +122,7 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
         .into());
     }
     let manifest = Manifest::read(&args.policy)?;
-    let mut policy = load_policy(&args.policy)?;
+    let policy = load_policy(&args.policy)?;
     let mut eye = Eye::of(&manifest.spec, DeviceChoice::Cpu)?;
     let space = &manifest.spec.action_space;
     let task_name = space["task"]
@@ -171,6 +180,8 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
     }
 
     let ticks_per_action = args.control_hz / args.policy_hz;
+    let period = f64::from(args.policy_hz).recip();
+    let mut inference = Inference::new(policy, args.inference, period)?;
     let mut done = Deployment {
         episodes: 0,
         successes: 0,
@@ -179,6 +190,7 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
         lateness_p99_us: 0.0,
         lateness_max_us: 0.0,
         missed_deadlines: 0,
+        chunks: None,
         torque_off: true,
         recording: recording.clone(),
     };
@@ -188,7 +200,7 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
     while decisions < total && !interrupt::requested() {
         let mut station = Station::open(&config, Start::Task(args.seed + done.episodes as u64))?;
         let mut mapper = ActionMapper::new(action_space.clone(), spec.clone(), so101::chain())?;
-        policy.reset();
+        inference.reset()?;
         let mut tick = station.tick(None)?;
         let mut previous = tick.state.positions.clone();
         let mut frames = Vec::new();
@@ -214,9 +226,9 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
                     .context("this policy sees: give it a camera with --camera")?;
                 observation = eye.observe(&observation, picture.clone())?;
             }
-            let action = policy.act(&observation, Mode::Exploit)?;
+            let seconds = decisions as f64 * period;
+            let action = inference.act(observation, seconds)?;
             let goal = mapper.goal(&action, &tick.state)?;
-            let seconds = decisions as f64 / f64::from(args.policy_hz);
             show(
                 &mut viewer,
                 seconds,
@@ -278,6 +290,7 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
         }
     }
     bar.finish_and_clear();
+    done.chunks = inference.counts();
     let dropped = viewer.finish()?;
     if dropped > 0 {
         tracing::warn!("the viewer's queue was full: {dropped} messages are not in the recording");

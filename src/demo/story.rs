@@ -209,6 +209,7 @@ impl Story {
         watch.stage("deploying to the twin through the servo driver");
         let deployment = deploy::deploy(
             &deploy::Args {
+                inference: Default::default(),
                 policy: run_of(args, Method::Aligned, 0),
                 robot: RobotName::Twin,
                 seconds: args.deploy_seconds,

@@ -388,7 +388,7 @@ mod tests {
         act.reset();
         loaded.reset();
         let first = act.act(&unseen[0][3].observation, Mode::Exploit).unwrap();
-        assert_eq!(first, act.chunk(&unseen[0][3].observation).unwrap()[..2]);
+        assert_eq!(first, act.predict(&unseen[0][3].observation).unwrap()[..2]);
     }
 
     #[test]
@@ -406,9 +406,9 @@ mod tests {
                 .0
         };
         let (mut act, seen) = (fit(3), &data[0][0].observation);
-        let chunk = act.chunk(seen).unwrap();
-        assert_eq!(chunk, fit(3).chunk(seen).unwrap());
-        assert_ne!(chunk, fit(4).chunk(seen).unwrap());
+        let chunk = act.predict(seen).unwrap();
+        assert_eq!(chunk, fit(3).predict(seen).unwrap());
+        assert_ne!(chunk, fit(4).predict(seen).unwrap());
         assert_eq!(act.act(seen, Mode::Exploit).unwrap(), chunk[..2]);
         for at in [2, 4] {
             let action = act.act(&[100.0, 0.0], Mode::Exploit).unwrap();
@@ -440,7 +440,7 @@ mod tests {
             let act = Act::fit_weighted(spec.clone(), config.clone(), 1, &data, w, run);
             let act = act.unwrap().0;
             let error = |step: &Transition| {
-                (act.chunk(&step.observation).unwrap()[0] - step.action[0]).abs()
+                (act.predict(&step.observation).unwrap()[0] - step.action[0]).abs()
             };
             data[0].iter().map(error).sum::<f32>() / 24.0
         };

@@ -21,7 +21,7 @@ pub struct Worker {
 
 impl Worker {
     /// Starts a thread around `predict`, which turns an observation into a chunk `[k, action_dim]` (such as
-    /// [`crate::Act::chunk`]).
+    /// [`crate::policy::Policy::chunk`]).
     pub fn spawn(
         mut predict: impl FnMut(&[f32]) -> Result<Vec<f32>, PolicyError> + Send + 'static,
     ) -> Result<Self, PolicyError> {
