@@ -6,6 +6,8 @@ use rapport::policy::chunk_queue::{Asynchronous, Blend, Counts, Starvation, Work
 use rapport::policy::{ChunkQueue, ChunkQueueConfig, Mode, Policy};
 use serde::{Deserialize, Serialize};
 
+use crate::cli::Usage;
+
 /// When a policy thinks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +43,10 @@ impl Inference {
         let length = policy.chunk_len();
         match when {
             When::Auto if length > 1 => Self::ahead(policy, period),
+            When::Async if length == 1 => Err(Usage(
+                "this policy gives one action a look, which is over before it could be thought of ahead; use --inference sync".into(),
+            )
+            .into()),
             When::Async => Self::ahead(policy, period),
             When::Auto | When::Sync => Ok(Self::Sync(policy)),
         }
@@ -170,6 +176,22 @@ mod tests {
         }
         let counts = ahead.counts().unwrap();
         assert!(counts.given >= 82 && counts.stale > 0, "{counts:?}");
+
+        struct OneByOne;
+        impl Policy for OneByOne {
+            fn observation_dim(&self) -> usize {
+                1
+            }
+
+            fn action_dim(&self) -> usize {
+                1
+            }
+
+            fn act(&mut self, observation: &[f32], _: Mode) -> Result<Vec<f32>, PolicyError> {
+                Ok(observation.to_vec())
+            }
+        }
+        assert!(Inference::new(Box::new(OneByOne), When::Async, period).is_err());
 
         let mut sync = Inference::new(slow(Duration::ZERO), When::Sync, period).unwrap();
         assert_eq!(sync.act(vec![7.0], 0.0).unwrap(), [7.0, 1.0]);

@@ -193,6 +193,34 @@ fn from_demonstrations_to_a_moving_arm() {
             .len()
             > 10_000
     );
+
+    // A policy of chunks thinks ahead, on a thread of its own.
+    let chunks = path("chunks");
+    json(&[
+        "train",
+        "--policy",
+        "act",
+        "--dataset",
+        &demos,
+        "--chunk",
+        "10",
+        "--updates",
+        "20",
+        "--out",
+        &chunks,
+    ]);
+    let ahead = json(&[
+        "deploy",
+        "--policy",
+        &chunks,
+        "--robot",
+        "twin:so101",
+        "--seconds",
+        "2",
+    ]);
+    let given = ahead["chunks"]["given"].as_u64().unwrap();
+    assert!(given >= 15, "{ahead}");
+    assert_eq!(ahead["torque_off"], true);
 }
 
 #[test]
