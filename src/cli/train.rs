@@ -2,6 +2,7 @@
 
 mod act;
 mod bc;
+mod dagger;
 mod diffusion;
 mod iql;
 mod sac;
@@ -21,7 +22,7 @@ use crate::labelling::columns;
 use crate::schema;
 use crate::ui::Ui;
 
-/// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `iql` learns from recorded episodes and a reward, `sac`
+/// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `dagger` copies an expert who watches, `iql` learns from recorded episodes and a reward, `sac`
 /// practises in simulation on a reward.
 ///
 /// The run's directory holds the resolved configuration, `metrics.jsonl` and a checkpoint; Ctrl-C saves, `--resume` goes on
@@ -69,6 +70,9 @@ pub struct Args {
     pub act: act::ActArgs,
     #[command(flatten)]
     #[serde(flatten)]
+    pub dagger: dagger::DaggerArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
     pub diffusion: diffusion::DiffusionArgs,
     /// Seed of networks, exploration and episodes.
     #[arg(long, default_value_t = 0)]
@@ -97,6 +101,8 @@ pub enum Learner {
     Act,
     /// Behaviour cloning.
     Bc,
+    /// Dataset aggregation with the task's scripted operator as the expert.
+    Dagger,
     /// Diffusion policy.
     Diffusion,
     /// Implicit Q-learning.
@@ -124,6 +130,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     match args.policy {
         Learner::Act => act::run(args, ui),
         Learner::Bc => bc::run(args, ui),
+        Learner::Dagger => dagger::run(args, ui),
         Learner::Diffusion => diffusion::run(args, ui),
         Learner::Iql => iql::run(args, ui),
         Learner::Sac => sac::run(args, ui),

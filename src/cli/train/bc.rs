@@ -31,7 +31,8 @@ pub enum Loss {
 }
 
 impl Loss {
-    fn of_bc(self) -> BcLoss {
+    /// As the learner knows it.
+    pub fn of_bc(self) -> BcLoss {
         match self {
             Self::Mse => BcLoss::Mse,
             Self::Gaussian => BcLoss::GaussianNll,
