@@ -18,6 +18,7 @@ use crate::diffusion::Diffusion;
 use crate::gaussian_policy::GaussianPolicy;
 use crate::iql::IqlPolicy;
 use crate::policy::{Learner, Policy, PolicyError};
+use crate::td3::DeterministicPolicy;
 
 /// Version of the directory's layout.
 const FORMAT: u32 = 1;
@@ -345,11 +346,12 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
         Act::KIND => Ok(Box::new(Act::load(&manifest, dir)?)),
         Bc::KIND => Ok(Box::new(Bc::load(&manifest, dir)?)),
         Diffusion::KIND => Ok(Box::new(Diffusion::load(&manifest, dir)?)),
+        DeterministicPolicy::KIND => Ok(Box::new(DeterministicPolicy::load(&manifest, dir)?)),
         IqlPolicy::KIND => Ok(Box::new(IqlPolicy::load(&manifest, dir)?)),
         kind => Err(file_error(
             &dir.join(MANIFEST),
             format!(
-                "holds a policy of kind {kind}, known are act, bc, diffusion, iql and sac; use a newer version"
+                "holds a policy of kind {kind}, known are act, bc, diffusion, iql, sac and td3; use a newer version"
             ),
         )),
     }

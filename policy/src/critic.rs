@@ -3,10 +3,9 @@
 use rand_chacha::ChaCha8Rng;
 
 use crate::policy::PolicyError;
-use crate::sac::SacConfig;
-use crate::small::adam::Adam;
+use crate::small::adam::{Adam, AdamConfig};
 use crate::small::kernels;
-use crate::small::mlp::{Mlp, Tape};
+use crate::small::mlp::{HiddenNorm, Mlp, Tape};
 use crate::state::{StateDict, StateReader};
 
 /// `Q(observation, action)`, its target network and its optimiser.
@@ -40,12 +39,18 @@ pub(crate) struct CriticMetrics {
 
 impl TwinCritics {
     /// Inputs are `[observation, action]` rows.
-    pub(crate) fn new(inputs: usize, config: &SacConfig, rng: &mut ChaCha8Rng) -> Self {
+    pub(crate) fn new(
+        inputs: usize,
+        hidden: &[usize],
+        norm: HiddenNorm,
+        adam: &AdamConfig,
+        rng: &mut ChaCha8Rng,
+    ) -> Self {
         let critics = [(); 2].map(|()| {
-            let network = Mlp::new(inputs, &config.hidden, 1, config.critic_norm, rng);
+            let network = Mlp::new(inputs, hidden, 1, norm, rng);
             Critic {
                 target: network.clone(),
-                adam: Adam::new(config.critic_adam.clone(), network.parameters.len()),
+                adam: Adam::new(adam.clone(), network.parameters.len()),
                 tape: Tape::default(),
                 gradient: vec![0.0; network.parameters.len()],
                 network,
@@ -72,6 +77,35 @@ impl TwinCritics {
         first.network.forward(inputs, &mut first.tape);
         second.network.forward(inputs, &mut second.tape);
         minimum(first.tape.output(), second.tape.output(), values);
+    }
+
+    /// `Q1` of the first network alone, and the gradient of `sum_i weight * Q1_i` by the actions, the last `dim` inputs.
+    pub(crate) fn first_action_gradients(
+        &mut self,
+        inputs: &[f32],
+        weight: f32,
+        dim: usize,
+        values: &mut Vec<f32>,
+        gradients: &mut Vec<f32>,
+    ) {
+        let critic = &mut self.critics[0];
+        critic.network.forward(inputs, &mut critic.tape);
+        values.clear();
+        values.extend_from_slice(critic.tape.output());
+        self.output_gradient.clear();
+        self.output_gradient.resize(values.len(), weight);
+        let width = critic.network.inputs();
+        self.input_gradient.resize(inputs.len(), 0.0);
+        critic.network.backward(
+            &mut critic.tape,
+            &self.output_gradient,
+            None,
+            Some(&mut self.input_gradient),
+        );
+        gradients.clear();
+        for row in self.input_gradient.chunks_exact(width) {
+            gradients.extend_from_slice(&row[width - dim..]);
+        }
     }
 
     /// One step of both critics towards `targets` `[batch]`: `J = mean (Q - y)^2 / 2`. Nothing moves unless every gradient is
@@ -168,6 +202,14 @@ impl TwinCritics {
             .map(|critic| critic.network.parameters.as_slice())
     }
 
+    /// The same of the target networks.
+    #[cfg(test)]
+    pub(crate) fn target_parameters(&self) -> [&[f32]; 2] {
+        self.critics
+            .each_ref()
+            .map(|critic| critic.target.parameters.as_slice())
+    }
+
     pub(crate) fn save(&self, state: &mut StateDict) {
         for (index, critic) in self.critics.iter().enumerate() {
             critic.network.save(&format!("critic{index}"), state);
@@ -204,17 +246,12 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng as _;
 
     use super::*;
-    use crate::small::mlp::HiddenNorm;
 
     #[test]
     fn action_gradients_agree_with_finite_differences_of_the_smaller_value() {
         let mut rng = ChaCha8Rng::seed_from_u64(4);
-        let config = SacConfig {
-            hidden: vec![24, 24],
-            critic_norm: HiddenNorm::Layer,
-            ..SacConfig::default()
-        };
-        let mut critics = TwinCritics::new(5, &config, &mut rng);
+        let adam = AdamConfig::default();
+        let mut critics = TwinCritics::new(5, &[24, 24], HiddenNorm::Layer, &adam, &mut rng);
         let inputs: Vec<f32> = (0..9 * 5).map(|_| rng.random_range(-1.0..1.0)).collect();
         let (mut values, mut gradients) = (Vec::new(), Vec::new());
         critics.values(&inputs, &mut values);
@@ -246,14 +283,8 @@ mod tests {
     #[test]
     fn a_step_goes_towards_the_targets_and_targets_follow_by_their_rate() {
         let mut rng = ChaCha8Rng::seed_from_u64(4);
-        let mut critics = TwinCritics::new(
-            3,
-            &SacConfig {
-                hidden: vec![16],
-                ..SacConfig::default()
-            },
-            &mut rng,
-        );
+        let adam = AdamConfig::default();
+        let mut critics = TwinCritics::new(3, &[16], HiddenNorm::None, &adam, &mut rng);
         let inputs: Vec<f32> = (0..8 * 3).map(|_| rng.random_range(-1.0..1.0)).collect();
         let before = critics.critics[0].target.parameters.clone();
         let first = critics.update(&inputs, &[1.0; 8], 0).unwrap().loss;
@@ -274,8 +305,8 @@ mod tests {
 
     #[test]
     fn a_target_that_is_no_number_stops_before_anything_moves() {
-        let mut critics =
-            TwinCritics::new(3, &SacConfig::default(), &mut ChaCha8Rng::seed_from_u64(4));
+        let (adam, mut rng) = (AdamConfig::default(), ChaCha8Rng::seed_from_u64(4));
+        let mut critics = TwinCritics::new(3, &[256, 256], HiddenNorm::None, &adam, &mut rng);
         let before = critics.critics[1].network.parameters.clone();
         let error = critics
             .update(&[0.5; 6], &[0.0, f32::NAN], 7)

@@ -57,6 +57,21 @@ pub struct Step<'a> {
     pub truncated: bool,
 }
 
+/// A transition over several steps: `R = sum_k discount^k r_k`, then the value of what follows, discounted as often.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ahead<'a> {
+    /// Observation, `[obs_dim]`.
+    pub(crate) observation: &'a [f32],
+    /// First action, `[action_dim]`.
+    pub(crate) action: &'a [f32],
+    /// Discounted sum of rewards.
+    pub(crate) reward: f32,
+    /// Observation after the last step, `[obs_dim]`.
+    pub(crate) next_observation: &'a [f32],
+    /// What its value counts: 0 where the task ended.
+    pub(crate) discount: f32,
+}
+
 /// One stored episode.
 #[derive(Clone, Copy, Debug)]
 pub struct EpisodeView<'a> {
@@ -271,9 +286,34 @@ impl Replay {
 
     /// A transition, each with the same chance; `None` when empty.
     pub fn sample(&self, rng: &mut ChaCha8Rng) -> Option<Step<'_>> {
-        let first = self.episodes.front()?.start;
-        let at = rng.random_range(0..self.len as u64) as usize;
-        Some(self.slot((first + at) % self.capacity))
+        self.draw(rng).map(|at| self.nth(at))
+    }
+
+    /// The age of a transition, each with the same chance; `None` when empty.
+    pub(crate) fn draw(&self, rng: &mut ChaCha8Rng) -> Option<usize> {
+        (self.len > 0).then(|| rng.random_range(0..self.len as u64) as usize)
+    }
+
+    /// The transition that is `at`th by age, with what came of the `n` steps from it on, fewer where the episode or what is stored
+    /// of it ends before.
+    pub(crate) fn ahead(&self, at: usize, n: usize, discount: f32) -> Ahead<'_> {
+        let first = self.nth(at);
+        let (mut last, mut reward, mut factor) = (first, first.reward, discount);
+        for later in at + 1..(at + n).min(self.len) {
+            if last.terminated || last.truncated {
+                break;
+            }
+            last = self.nth(later);
+            reward += factor * last.reward;
+            factor *= discount;
+        }
+        Ahead {
+            observation: first.observation,
+            action: first.action,
+            reward,
+            next_observation: last.next_observation,
+            discount: if last.terminated { 0.0 } else { factor },
+        }
     }
 
     /// The transition that is `at`th by age; `at` must be below [`Replay::len`].
@@ -477,6 +517,28 @@ mod tests {
             counts.values().all(|&n: &i32| (850..1150).contains(&n)),
             "{counts:?}"
         );
+    }
+
+    #[test]
+    fn several_steps_ahead_end_with_the_episode() {
+        let mut replay = Replay::new(10, 2, 1);
+        for (number, ends_in_task) in [(1, true), (2, false)] {
+            let mut steps = episode(number, 3);
+            steps[2].terminated = ends_in_task;
+            replay.push(&steps).unwrap();
+        }
+        // A piece of an episode that goes on.
+        replay.push(&episode(3, 3)[..2]).unwrap();
+        let found = |at, n| {
+            let ahead = replay.ahead(at, n, 0.5);
+            (ahead.reward, ahead.next_observation[1], ahead.discount)
+        };
+        assert_eq!(found(0, 1), (1.0, 1.0, 0.5));
+        assert_eq!(found(0, 2), (1.5, 2.0, 0.25));
+        assert_eq!(found(0, 5), (1.75, 3.0, 0.0), "the task ended");
+        assert_eq!(found(4, 5), (3.0, 3.0, 0.25), "the clock ended");
+        assert_eq!(found(6, 5), (4.5, 2.0, 0.25), "more is not stored yet");
+        assert_eq!(replay.ahead(1, 3, 0.5).observation, [1.0, 1.0]);
     }
 
     #[test]

@@ -14,8 +14,9 @@ use crate::checkpoint::PolicySpec;
 use crate::critic::TwinCritics;
 use crate::gaussian::Draws;
 use crate::gaussian_policy::GaussianPolicy;
+use crate::off_policy::Experience;
 use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};
-use crate::replay::{Replay, check_episode};
+use crate::replay::Replay;
 use crate::small::adam::Adam;
 use crate::small::mlp::Tape;
 
@@ -24,7 +25,6 @@ mod saving;
 mod step;
 
 pub use config::SacConfig;
-use step::Batch;
 
 /// Soft actor-critic.
 #[derive(Clone, Debug)]
@@ -36,19 +36,8 @@ pub struct Sac {
     critics: TwinCritics,
     log_temperature: f32,
     temperature_adam: Adam,
-    replay: Replay,
-    demonstrations: Replay,
+    experience: Experience,
     rng: ChaCha8Rng,
-    updates: u64,
-    /// Steps observed in the task, demonstrations not counted.
-    steps: u64,
-    /// Episodes whose end was observed, demonstrations not counted.
-    episodes: u64,
-    /// Exploring actions given.
-    explored: u64,
-    /// Updates that the observed steps ask for and that were not made yet.
-    owed: f64,
-    batch: Batch,
     actor_tape: Tape,
     draws: Draws,
     actor_gradient: Vec<f32>,
@@ -74,18 +63,17 @@ impl Sac {
         Ok(Self {
             seed,
             actor_adam: Adam::new(config.actor_adam.clone(), actor_parameters),
-            critics: TwinCritics::new(o + a, &config, &mut rng),
+            critics: TwinCritics::new(
+                o + a,
+                &config.hidden,
+                config.critic_norm,
+                &config.critic_adam,
+                &mut rng,
+            ),
             log_temperature: config.initial_temperature.ln() as f32,
             temperature_adam: Adam::new(config.temperature_adam.clone(), 1),
-            replay: Replay::new(config.replay_capacity, o, a),
-            demonstrations: Replay::new(config.replay_capacity, o, a),
+            experience: Experience::new(&spec, config.experience()),
             rng,
-            updates: 0,
-            steps: 0,
-            episodes: 0,
-            explored: 0,
-            owed: 0.0,
-            batch: Batch::default(),
             actor_tape: Tape::default(),
             draws: Draws::default(),
             actor_gradient: vec![0.0; actor_parameters],
@@ -111,22 +99,22 @@ impl Sac {
 
     /// Experience in the task.
     pub fn replay(&self) -> &Replay {
-        &self.replay
+        &self.experience.replay
     }
 
     /// Experience in the task, for relabelling.
     pub fn replay_mut(&mut self) -> &mut Replay {
-        &mut self.replay
+        &mut self.experience.replay
     }
 
     /// Demonstrations.
     pub fn demonstrations(&self) -> &Replay {
-        &self.demonstrations
+        &self.experience.demonstrations
     }
 
     /// Demonstrations, for relabelling.
     pub fn demonstrations_mut(&mut self) -> &mut Replay {
-        &mut self.demonstrations
+        &mut self.experience.demonstrations
     }
 
     /// Changes the weight of behaviour cloning, for schedules.
@@ -149,7 +137,7 @@ impl Sac {
     pub fn value(&mut self, observation: &[f32], action: &[f32]) -> Result<f32, PolicyError> {
         self.policy
             .spec
-            .check_observation(observation, self.updates)?;
+            .check_observation(observation, self.experience.updates)?;
         if action.len() != self.policy.spec.action_dim {
             return Err(PolicyError::Other(format!(
                 "the action has {} numbers",
@@ -164,16 +152,6 @@ impl Sac {
         self.critics.values(&self.critic_inputs, &mut self.values);
         Ok(self.values[0])
     }
-
-    fn count(&mut self, episode: &[Transition]) {
-        for step in episode {
-            self.policy.normaliser.observe(&step.observation);
-        }
-        if let Some(last) = episode.last() {
-            self.policy.normaliser.observe(&last.next_observation);
-        }
-        self.policy.normaliser.refresh();
-    }
 }
 
 impl Policy for Sac {
@@ -186,17 +164,13 @@ impl Policy for Sac {
     }
 
     fn act(&mut self, observation: &[f32], mode: Mode) -> Result<Vec<f32>, PolicyError> {
-        if mode == Mode::Explore {
-            self.explored += 1;
-            if self.explored <= self.config.initial_random_steps {
-                self.policy
-                    .spec
-                    .check_observation(observation, self.updates)?;
-                let rng = &mut self.policy.rng;
-                return Ok((0..self.policy.spec.action_dim)
-                    .map(|_| rng.random_range(-1.0..=1.0))
-                    .collect());
-            }
+        if mode == Mode::Explore && self.experience.explores_at_random() {
+            let spec = &self.policy.spec;
+            spec.check_observation(observation, self.experience.updates)?;
+            let rng = &mut self.policy.rng;
+            return Ok((0..spec.action_dim)
+                .map(|_| rng.random_range(-1.0..=1.0))
+                .collect());
         }
         self.policy.act(observation, mode)
     }
@@ -208,47 +182,32 @@ impl Learner for Sac {
     }
 
     fn observe(&mut self, steps: &[Transition]) -> Result<(), PolicyError> {
-        let spec = &self.policy.spec;
-        check_episode(steps, spec.observation_dim, spec.action_dim, self.updates)?;
-        self.replay.push(steps)?;
-        self.count(steps);
-        let before = self.steps.max(self.config.initial_random_steps);
-        self.steps += steps.len() as u64;
-        self.episodes += u64::from(steps.last().is_some_and(|s| s.terminated || s.truncated));
-        let after = self.steps.max(self.config.initial_random_steps);
-        self.owed += (after - before) as f64 * self.config.update_to_data;
-        Ok(())
+        let policy = &mut self.policy;
+        self.experience
+            .observe(steps, &policy.spec, &mut policy.normaliser)
     }
 
     /// A demonstration is never pushed out by experience.
     fn observe_demonstration(&mut self, episode: &[Transition]) -> Result<(), PolicyError> {
-        let spec = &self.policy.spec;
-        check_episode(episode, spec.observation_dim, spec.action_dim, self.updates)?;
-        if self.demonstrations.len() + episode.len() > self.demonstrations.capacity() {
-            return Err(PolicyError::Other(format!(
-                "demonstrations of more than {} steps do not fit; raise replay_capacity",
-                self.demonstrations.capacity()
-            )));
-        }
-        self.demonstrations.push(episode)?;
-        self.count(episode);
-        Ok(())
+        let policy = &mut self.policy;
+        self.experience
+            .observe_demonstration(episode, &policy.spec, &mut policy.normaliser)
     }
 
     fn steps(&self) -> u64 {
-        self.steps
+        self.experience.steps
     }
 
     fn episodes(&self) -> u64 {
-        self.episodes
+        self.experience.episodes
     }
 
     fn updates(&self) -> u64 {
-        self.updates
+        self.experience.updates
     }
 
     fn updates_due(&self) -> u64 {
-        self.owed as u64
+        self.experience.updates_due()
     }
 
     fn update(&mut self) -> Result<Metrics, PolicyError> {
@@ -260,7 +219,10 @@ impl Learner for Sac {
     }
 
     fn replays(&mut self) -> Vec<&mut Replay> {
-        vec![&mut self.replay, &mut self.demonstrations]
+        vec![
+            &mut self.experience.replay,
+            &mut self.experience.demonstrations,
+        ]
     }
 
     fn save(&self, dir: &Path) -> Result<(), PolicyError> {

@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::normaliser::ObservationScaling;
 use crate::policy::PolicyError;
-use crate::sac::SacConfig;
 use crate::small::adam::AdamConfig;
-use crate::small::mlp::HiddenNorm;
 
 /// What an action's advantage is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,15 +126,5 @@ impl IqlConfig {
         self.actor_adam.validate("actor_adam")?;
         self.critic_adam.validate("critic_adam")?;
         self.value_adam.validate("value_adam")
-    }
-
-    /// What the critics need to know.
-    pub(super) fn critics(&self) -> SacConfig {
-        SacConfig {
-            hidden: self.hidden.clone(),
-            critic_norm: HiddenNorm::None,
-            critic_adam: self.critic_adam.clone(),
-            ..SacConfig::default()
-        }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::normaliser::ObservationScaling;
+use crate::off_policy::ExperienceConfig;
 use crate::policy::PolicyError;
 use crate::small::adam::AdamConfig;
 use crate::small::mlp::HiddenNorm;
@@ -25,6 +26,9 @@ pub struct SacConfig {
     pub update_to_data: f64,
     /// The actor and the temperature move every so many updates.
     pub actor_every: u64,
+    /// Steps that a critic's target looks ahead before it trusts the target networks; above 1 the rewards between are those of the
+    /// behaviour at the time.
+    pub n_step: usize,
     /// Uniformly random exploring actions before the actor's own; updates are not owed before so many steps are observed.
     pub initial_random_steps: u64,
     /// Entropy weight alpha at the start.
@@ -59,6 +63,7 @@ impl Default for SacConfig {
             batch: 256,
             update_to_data: 1.0,
             actor_every: 1,
+            n_step: 1,
             initial_random_steps: 1000,
             initial_temperature: 0.2,
             target_entropy: None,
@@ -75,6 +80,18 @@ impl Default for SacConfig {
 }
 
 impl SacConfig {
+    pub(super) fn experience(&self) -> ExperienceConfig {
+        ExperienceConfig {
+            capacity: self.replay_capacity,
+            batch: self.batch,
+            demonstration_share: self.demonstration_share,
+            update_to_data: self.update_to_data,
+            initial_random_steps: self.initial_random_steps,
+            discount: self.discount,
+            n_step: self.n_step,
+        }
+    }
+
     /// Says what is wrong with these settings, if anything.
     pub fn validate(&self) -> Result<(), PolicyError> {
         let [low, high] = self.log_std_range;
@@ -84,17 +101,8 @@ impl SacConfig {
                 "hidden needs at least one width above 0",
             ),
             (
-                !(0.0..=1.0).contains(&self.discount),
-                "discount must be in 0..=1",
-            ),
-            (
                 !(self.target_rate > 0.0 && self.target_rate <= 1.0),
                 "target_rate must be above 0 and at most 1",
-            ),
-            (self.batch == 0, "batch must be above 0"),
-            (
-                !(self.update_to_data >= 0.0 && self.update_to_data.is_finite()),
-                "update_to_data must not be negative",
             ),
             (self.actor_every == 0, "actor_every must be above 0"),
             (
@@ -109,17 +117,15 @@ impl SacConfig {
                 !(low < high && low.is_finite() && high.is_finite()),
                 "log_std_range must rise",
             ),
-            (self.replay_capacity == 0, "replay_capacity must be above 0"),
-            (
-                !(0.0..=1.0).contains(&self.demonstration_share),
-                "demonstration_share must be in 0..=1",
-            ),
             (
                 !is_weight(self.behaviour_cloning_weight),
                 "behaviour_cloning_weight must not be negative",
             ),
         ];
-        if let Some((_, fault)) = faults.into_iter().find(|(wrong, _)| *wrong) {
+        let fault = faults
+            .into_iter()
+            .find_map(|(wrong, fault)| wrong.then_some(fault));
+        if let Some(fault) = fault.or(self.experience().fault()) {
             return Err(PolicyError::Other(format!("sac: {fault}")));
         }
         self.actor_adam.validate("actor_adam")?;

@@ -30,16 +30,7 @@ impl Sac {
             std::slice::from_mut(&mut sac.log_temperature),
         )?;
         sac.rng = state.rng("rng")?;
-        [sac.updates, sac.steps, sac.episodes, sac.explored] = state.u64("counters")?;
-        let owed = state.f64("owed")?;
-        sac.owed = owed.first().copied().unwrap_or_default();
-        for (name, replay) in [
-            ("replay", &mut sac.replay),
-            ("demonstrations", &mut sac.demonstrations),
-        ] {
-            let (path, bytes) = manifest.part(dir, name)?;
-            replay.load(&StateReader::new(&path, &bytes)?)?;
-        }
+        sac.experience.load(&state, &manifest, dir)?;
         sac.policy = GaussianPolicy::load(&manifest, dir)?;
         Ok(sac)
     }
@@ -56,14 +47,14 @@ impl Sac {
             &self.policy.spec,
             &self.config,
             self.seed,
-            self.updates,
+            self.experience.updates,
         )
     }
 
     fn policy_bytes(&self) -> Result<Vec<u8>, PolicyError> {
         let mut state = StateDict::default();
         self.policy.save(&mut state);
-        state.to_bytes(self.updates)
+        state.to_bytes(self.experience.updates)
     }
 
     /// The complete learner; see [`Learner::save`](crate::Learner::save)(crate::Learner::save).
@@ -74,20 +65,14 @@ impl Sac {
         self.temperature_adam.save("temperature.adam", &mut learner);
         learner.f32("temperature.log", &[1], &[self.log_temperature]);
         learner.rng("rng", &self.rng);
-        learner.u64(
-            "counters",
-            &[self.updates, self.steps, self.episodes, self.explored],
-        );
-        learner.f64("owed", &[self.owed]);
-        let (mut replay, mut demonstrations) = (StateDict::default(), StateDict::default());
-        self.replay.save(&mut replay);
-        self.demonstrations.save(&mut demonstrations);
+        self.experience.save(&mut learner);
+        let [replay, demonstrations] = self.experience.parts()?;
         // All bytes before the first file: a state that is not finite must not touch the good checkpoint.
         let parts = [
             ("policy", self.policy_bytes()?),
-            ("learner", learner.to_bytes(self.updates)?),
-            ("replay", replay.to_bytes(self.updates)?),
-            ("demonstrations", demonstrations.to_bytes(self.updates)?),
+            ("learner", learner.to_bytes(self.experience.updates)?),
+            replay,
+            demonstrations,
         ];
         self.manifest()?.write(dir, parts)
     }

@@ -1,27 +1,15 @@
 //! One step of soft actor-critic, in the order of the paper's algorithm 1.
 
 use super::Sac;
+use crate::off_policy::join;
 use crate::policy::{Metrics, PolicyError};
-
-/// The transitions of one update; the first `demonstrations` rows are from demonstrations.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Batch {
-    demonstrations: usize,
-    /// Scaled, `[batch, obs_dim]`.
-    observations: Vec<f32>,
-    actions: Vec<f32>,
-    rewards: Vec<f32>,
-    /// Scaled, `[batch, obs_dim]`.
-    next_observations: Vec<f32>,
-    /// 0 where the task ended, 1 where the value goes on.
-    continues: Vec<f32>,
-}
 
 impl Sac {
     /// One gradient step of everything: sample, targets, critics, actor, temperature, target networks.
     pub(super) fn step(&mut self) -> Result<Metrics, PolicyError> {
         let mut metrics = Metrics::new();
-        self.sample_batch()?;
+        self.experience
+            .sample(&self.policy.normaliser, &mut self.rng)?;
 
         self.compute_targets();
         let (o, a) = (
@@ -29,15 +17,15 @@ impl Sac {
             self.policy.spec.action_dim,
         );
         join(
-            &self.batch.observations,
+            &self.experience.batch.observations,
             o,
-            &self.batch.actions,
+            &self.experience.batch.actions,
             a,
             &mut self.critic_inputs,
         );
-        let critic = self
-            .critics
-            .update(&self.critic_inputs, &self.targets, self.updates)?;
+        let critic =
+            self.critics
+                .update(&self.critic_inputs, &self.targets, self.experience.updates)?;
         metrics.insert("critic_loss".into(), f64::from(critic.loss));
         metrics.insert(
             "critic_gradient_norm".into(),
@@ -45,65 +33,19 @@ impl Sac {
         );
         metrics.insert("value".into(), f64::from(critic.value));
 
-        if self.updates.is_multiple_of(self.config.actor_every) {
+        if self
+            .experience
+            .updates
+            .is_multiple_of(self.config.actor_every)
+        {
             let log_prob = self.update_actor(&mut metrics)?;
             self.update_temperature(log_prob)?;
         }
         metrics.insert("temperature".into(), f64::from(self.temperature()));
 
         self.critics.follow(self.config.target_rate as f32);
-        self.updates += 1;
-        self.owed = (self.owed - 1.0).max(0.0);
+        self.experience.count_update();
         Ok(metrics)
-    }
-
-    /// `D`: a batch, symmetric between demonstrations and experience as configured.
-    fn sample_batch(&mut self) -> Result<(), PolicyError> {
-        let size = self.config.batch;
-        let wanted = (self.config.demonstration_share * size as f64).round() as usize;
-        let demonstrations = match (self.demonstrations.is_empty(), self.replay.is_empty()) {
-            (true, true) => {
-                return Err(PolicyError::Other(
-                    "there is nothing to learn from yet; observe an episode first".into(),
-                ));
-            }
-            (true, false) => 0,
-            (false, true) => size,
-            (false, false) => wanted,
-        };
-        let batch = &mut self.batch;
-        batch.demonstrations = demonstrations;
-        for buffer in [
-            &mut batch.observations,
-            &mut batch.actions,
-            &mut batch.rewards,
-            &mut batch.next_observations,
-            &mut batch.continues,
-        ] {
-            buffer.clear();
-        }
-        for row in 0..size {
-            let source = if row < demonstrations {
-                &self.demonstrations
-            } else {
-                &self.replay
-            };
-            let step = source
-                .sample(&mut self.rng)
-                .expect("checked above: not empty");
-            self.policy
-                .normaliser
-                .append(step.observation, &mut batch.observations);
-            batch.actions.extend_from_slice(step.action);
-            batch.rewards.push(step.reward);
-            self.policy
-                .normaliser
-                .append(step.next_observation, &mut batch.next_observations);
-            batch
-                .continues
-                .push(if step.terminated { 0.0 } else { 1.0 });
-        }
-        Ok(())
     }
 
     /// `y = r + gamma (1 - terminated) (min Q_target(s', a') - alpha log pi(a'|s'))` with `a' ~ pi(s')`.
@@ -112,9 +54,10 @@ impl Sac {
             self.policy.spec.observation_dim,
             self.policy.spec.action_dim,
         );
-        self.policy
-            .network
-            .forward(&self.batch.next_observations, &mut self.actor_tape);
+        self.policy.network.forward(
+            &self.experience.batch.next_observations,
+            &mut self.actor_tape,
+        );
         self.draws.sample(
             self.actor_tape.output(),
             a,
@@ -122,7 +65,7 @@ impl Sac {
             &mut self.rng,
         );
         join(
-            &self.batch.next_observations,
+            &self.experience.batch.next_observations,
             o,
             &self.draws.actions,
             a,
@@ -131,11 +74,10 @@ impl Sac {
         self.critics
             .target_values(&self.critic_inputs, &mut self.values);
         bootstrap(
-            &self.batch.rewards,
-            &self.batch.continues,
+            &self.experience.batch.rewards,
+            &self.experience.batch.discounts,
             &self.values,
             &self.draws.log_probs,
-            self.config.discount as f32,
             self.temperature(),
             &mut self.targets,
         );
@@ -150,12 +92,12 @@ impl Sac {
         let size = self.config.batch as f32;
         self.policy
             .network
-            .forward(&self.batch.observations, &mut self.actor_tape);
+            .forward(&self.experience.batch.observations, &mut self.actor_tape);
         let heads = self.actor_tape.output();
         self.draws
             .sample(heads, a, self.policy.log_std_range, &mut self.rng);
         join(
-            &self.batch.observations,
+            &self.experience.batch.observations,
             o,
             &self.draws.actions,
             a,
@@ -174,11 +116,11 @@ impl Sac {
         );
 
         let cloning = self.config.behaviour_cloning_weight as f32;
-        if cloning > 0.0 && self.batch.demonstrations > 0 {
-            let rows = self.batch.demonstrations;
+        if cloning > 0.0 && self.experience.batch.demonstrations > 0 {
+            let rows = self.experience.batch.demonstrations;
             let loss = clone_gradient(
                 &heads[..rows * 2 * a],
-                &self.batch.actions[..rows * a],
+                &self.experience.batch.actions[..rows * a],
                 a,
                 cloning,
                 &mut self.head_gradient,
@@ -194,7 +136,7 @@ impl Sac {
             Some(&mut self.actor_gradient),
             None,
         );
-        network.check_gradient("actor", &self.actor_gradient, self.updates)?;
+        network.check_gradient("actor", &self.actor_gradient, self.experience.updates)?;
         let norm = self
             .actor_adam
             .step(&mut network.parameters, &mut self.actor_gradient);
@@ -218,7 +160,7 @@ impl Sac {
         if !gradient.is_finite() {
             return Err(PolicyError::NotFinite {
                 tensor: "gradient of temperature".into(),
-                update: self.updates,
+                update: self.experience.updates,
             });
         }
         let parameter = std::slice::from_mut(&mut self.log_temperature);
@@ -227,32 +169,22 @@ impl Sac {
     }
 }
 
-/// Rows of `left` `[batch, l]` and `right` `[batch, r]` side by side.
-fn join(left: &[f32], l: usize, right: &[f32], r: usize, target: &mut Vec<f32>) {
-    target.clear();
-    for (left, right) in left.chunks_exact(l).zip(right.chunks_exact(r)) {
-        target.extend_from_slice(left);
-        target.extend_from_slice(right);
-    }
-}
-
-/// `y = r + gamma * continues * (value - alpha * log_prob)`.
+/// `y = r + discount * (value - alpha * log_prob)`.
 fn bootstrap(
     rewards: &[f32],
-    continues: &[f32],
+    discounts: &[f32],
     values: &[f32],
     log_probs: &[f32],
-    discount: f32,
     temperature: f32,
     targets: &mut Vec<f32>,
 ) {
     targets.clear();
     let steps = rewards
         .iter()
-        .zip(continues)
+        .zip(discounts)
         .zip(values.iter().zip(log_probs));
-    targets.extend(steps.map(|((reward, continues), (value, log_prob))| {
-        reward + discount * continues * (value - temperature * log_prob)
+    targets.extend(steps.map(|((reward, discount), (value, log_prob))| {
+        reward + discount * (value - temperature * log_prob)
     }));
 }
 
@@ -290,6 +222,11 @@ mod tests {
     use crate::checkpoint::PolicySpec;
     use crate::policy::{Learner as _, Transition};
     use crate::sac::SacConfig;
+
+    fn sample(sac: &mut Sac) {
+        let normaliser = &sac.policy.normaliser;
+        sac.experience.sample(normaliser, &mut sac.rng).unwrap();
+    }
 
     fn tensor(values: &[f32], shape: [usize; 2], device: &Device) -> Tensor<2> {
         Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
@@ -354,7 +291,7 @@ mod tests {
                 sac.observe_demonstration(&episode).unwrap();
             }
         }
-        sac.sample_batch().unwrap();
+        sample(&mut sac);
         let before = sac.policy.network.parameters.clone();
         sac.update_actor(&mut Metrics::new()).unwrap();
 
@@ -364,7 +301,7 @@ mod tests {
             .critics
             .parameters()
             .map(|p| burn_network([o + a, 1], p, &device));
-        let states = tensor(&sac.batch.observations, [b, o], &device);
+        let states = tensor(&sac.experience.batch.observations, [b, o], &device);
         let noise = tensor(&sac.draws.noise, [b, a], &device);
         let head = burn_forward(&actor, states.clone());
         let (mean, s) = (head.clone().narrow(1, 0, a), head.narrow(1, a, a));
@@ -378,8 +315,12 @@ mod tests {
         let inputs = Tensor::cat(vec![states, action], 1);
         let [q1, q2] = critics.map(|critic| burn_forward(&critic, inputs.clone()));
         let alpha = SacConfig::default().initial_temperature as f32;
-        let rows = sac.batch.demonstrations;
-        let shown = tensor(&sac.batch.actions[..rows * a], [rows, a], &device);
+        let rows = sac.experience.batch.demonstrations;
+        let shown = tensor(
+            &sac.experience.batch.actions[..rows * a],
+            [rows, a],
+            &device,
+        );
         let cloning = (mean.narrow(0, 0, rows).tanh() - shown)
             .powi_scalar(2)
             .mean();
@@ -408,13 +349,12 @@ mod tests {
     #[test]
     fn targets_bootstrap_through_the_clock_but_not_through_the_end_of_the_task() {
         let mut targets = Vec::new();
-        // r + 0.9 * continues * (value - 0.5 * log_prob)
+        // r + discount * (value - 0.5 * log_prob)
         bootstrap(
             &[1.0, 1.0, -2.0],
-            &[1.0, 0.0, 1.0],
+            &[0.9, 0.0, 0.9],
             &[10.0, 10.0, 4.0],
             &[-2.0, -2.0, 6.0],
-            0.9,
             0.5,
             &mut targets,
         );
@@ -433,13 +373,13 @@ mod tests {
             batch: 16,
             ..SacConfig::default()
         };
-        for (terminated, truncated, continues) in
-            [(true, false, 0.0), (false, true, 1.0), (true, true, 0.0)]
+        for (terminated, truncated, discount) in
+            [(true, false, 0.0), (false, true, 0.99), (true, true, 0.0)]
         {
             let mut sac = Sac::new(PolicySpec::new(1, 1), config.clone(), 0).unwrap();
             sac.observe(&[step(terminated, truncated)]).unwrap();
-            sac.sample_batch().unwrap();
-            assert_eq!(sac.batch.continues, vec![continues; 16]);
+            sample(&mut sac);
+            assert_eq!(sac.experience.batch.discounts, vec![discount; 16]);
             sac.compute_targets();
             assert_eq!(sac.targets.iter().all(|&y| y == 3.0), terminated);
         }
@@ -477,8 +417,15 @@ mod tests {
         let mut sac = Sac::new(PolicySpec::new(1, 1), SacConfig::default(), 0).unwrap();
         let mut shares = Vec::new();
         let mut look = |sac: &mut Sac| {
-            sac.sample_batch().unwrap();
-            shares.push(sac.batch.rewards.iter().filter(|&&r| r == 1.0).count());
+            sample(sac);
+            shares.push(
+                sac.experience
+                    .batch
+                    .rewards
+                    .iter()
+                    .filter(|&&r| r == 1.0)
+                    .count(),
+            );
         };
         sac.observe_demonstration(&episode(1.0)).unwrap();
         look(&mut sac);
