@@ -68,7 +68,7 @@ pub fn success_rate(
 }
 
 /// Far away from the seeds of training episodes.
-fn evaluation_seed(seed: u64, episode: usize) -> u64 {
+pub fn evaluation_seed(seed: u64, episode: usize) -> u64 {
     (1 << 40) + seed * 100_003 + episode as u64
 }
 

@@ -1,47 +1,25 @@
 //! The loop that joins environment, reward and learner. Nothing else in the house knows all three.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::time::Instant;
 
-use rapport::policy::{Learner, Mode, Transition};
+use rapport::policy::{Learner, Metrics, Mode};
 use serde::{Deserialize, Serialize};
 
 use crate::interrupt;
-use crate::labelling::{Labeller, columns};
 use crate::practice::Practice;
 use crate::run_dir::MetricsLog;
 
-/// Where the reward of a step comes from.
-pub enum RewardSource {
-    /// The simulator's referee: for comparison only.
-    Truth,
-    /// A learned reward; the referee is not asked.
-    Learned(Box<Labeller>),
-}
+mod episode;
+mod evaluation;
+mod reward;
+mod workers;
 
-impl RewardSource {
-    /// Rewards `[time]` of an episode from its frames and numbers, or its true rewards.
-    pub fn label(
-        &mut self,
-        frames: &[image::RgbImage],
-        transitions: &[Transition],
-        truth: &[f64],
-    ) -> anyhow::Result<Vec<f64>> {
-        match self {
-            Self::Truth => Ok(truth.to_vec()),
-            Self::Learned(labeller) => {
-                let steps = transitions.iter();
-                let numbers = columns(steps.map(|t| (&t.next_observation[..], &t.action[..])));
-                Ok(labeller.label(frames, numbers)?.per_step)
-            }
-        }
-    }
-
-    fn looks(&self) -> bool {
-        matches!(self, Self::Learned(_))
-    }
-}
+pub use episode::Played;
+pub use evaluation::{Evaluation, EvaluationConfig};
+pub use reward::RewardSource;
+pub use workers::Bench;
 
 /// How long, and how often to save.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,6 +31,8 @@ pub struct TrainingConfig {
     pub reward_scale: f64,
     /// Episodes between checkpoints.
     pub save_every: u64,
+    /// When to measure, and when that is enough.
+    pub evaluation: EvaluationConfig,
     /// Seed of the episodes.
     pub seed: u64,
 }
@@ -63,6 +43,7 @@ impl Default for TrainingConfig {
             steps: 20_000,
             reward_scale: 1.0,
             save_every: 50,
+            evaluation: EvaluationConfig::default(),
             seed: 0,
         }
     }
@@ -79,85 +60,149 @@ pub struct Summary {
     pub seconds: f64,
     /// True when the person stopped it; it can be resumed.
     pub interrupted: bool,
+    /// The last evaluation, where there was one.
+    pub evaluation: Option<Evaluation>,
+    /// Whether an evaluation was good enough to stop for.
+    pub good_enough: bool,
+}
+
+/// Who plays the episodes.
+pub enum Players<'a> {
+    /// The learner itself, in one place: each step is learned from before the next where its reward is known at once.
+    Own {
+        /// Where.
+        practice: &'a mut dyn Practice,
+        /// What rewards it.
+        reward: &'a mut RewardSource,
+    },
+    /// Copies of its actor on threads of their own, while it learns. The first place serves evaluation.
+    Workers(Vec<Bench>),
 }
 
 /// Trains until `config.steps`, saving to `dir`; goes on where a resumed learner stands.
 pub fn train(
-    practice: &mut dyn Practice,
-    reward: &mut RewardSource,
+    mut players: Players,
     learner: &mut dyn Learner,
     config: &TrainingConfig,
     dir: &Path,
     log: &mut MetricsLog,
-    mut progress: impl FnMut(u64, &str),
+    progress: impl FnMut(u64, &str),
 ) -> anyhow::Result<Summary> {
-    let begin = Instant::now();
-    let mut episode = learner.episodes();
-    let mut interrupted = false;
-    while learner.steps() < config.steps && !interrupted {
-        let mut observation = practice.reset(episode_seed(config.seed, episode))?;
-        learner.reset();
-        let (mut transitions, mut frames, mut truths) = (Vec::new(), Vec::new(), Vec::new());
-        let mut success = false;
-        loop {
-            let action = learner.act(&observation, Mode::Explore)?;
-            let outcome = practice.step(&action)?;
-            if reward.looks() {
-                frames.push(practice.picture()?);
-            }
-            if let Some(truth) = outcome.truth {
-                truths.push(truth.reward);
-                success = truth.success;
-            }
-            transitions.push(Transition {
-                observation: std::mem::replace(&mut observation, outcome.observation.clone()),
-                action,
-                reward: 0.0,
-                next_observation: outcome.observation,
-                terminated: outcome.terminated,
-                truncated: outcome.truncated,
-            });
-            if outcome.terminated || outcome.truncated {
-                break;
+    let mut course = Course {
+        begin: Instant::now(),
+        config,
+        dir,
+        log,
+        progress,
+        evaluator: evaluation::Evaluator::open(config.evaluation.clone(), config.seed, dir)?,
+        recent: VecDeque::new(),
+        interrupted: false,
+    };
+    match &mut players {
+        Players::Own { practice, reward } => {
+            while course.goes_on(learner) {
+                let episode = learner.episodes();
+                let seed = episode_seed(config.seed, episode);
+                let played = if reward.looks() {
+                    learner.reset();
+                    let act = &mut |seen: &[f32]| learner.act(seen, Mode::Explore);
+                    let mut played = episode::play(*practice, act, reward, seed)?;
+                    played.scale(config.reward_scale);
+                    learner.observe(&played.transitions)?;
+                    (played, learn(learner)?)
+                } else {
+                    episode::play_and_learn(*practice, learner, config.reward_scale, seed)?
+                };
+                course.finish(learner, *practice, reward, episode, played)?;
             }
         }
-        let rewards = reward.label(&frames, &transitions, &truths)?;
-        for (transition, r) in transitions.iter_mut().zip(&rewards) {
-            transition.reward = (r * config.reward_scale) as f32;
-        }
-        learner.observe(&transitions)?;
-        let mut last = Default::default();
-        while learner.updates_due() > 0 {
-            last = learner.update()?;
-        }
-        episode += 1;
-        log.write(&EpisodeMetrics {
-            episode,
-            steps: learner.steps(),
-            updates: learner.updates(),
-            seconds: begin.elapsed().as_secs_f64(),
-            learned_return: rewards.iter().sum(),
-            // For the curves only: neither the learner nor the choice of a checkpoint sees these two.
-            true_return: truths.iter().sum(),
-            success,
-            variation: practice.variation(),
-            update: last,
-        })?;
-        progress(learner.steps(), if success { "success" } else { "" });
-        interrupted = interrupt::requested();
-        if episode.is_multiple_of(config.save_every)
-            || interrupted
-            || learner.steps() >= config.steps
-        {
-            learner.save(dir)?;
-        }
+        Players::Workers(benches) => workers::train(benches, learner, &mut course)?,
     }
     Ok(Summary {
         steps: learner.steps(),
         updates: learner.updates(),
-        seconds: begin.elapsed().as_secs_f64(),
-        interrupted,
+        seconds: course.begin.elapsed().as_secs_f64(),
+        interrupted: course.interrupted,
+        evaluation: course.evaluator.last().cloned(),
+        good_enough: course.evaluator.is_good_enough(),
     })
+}
+
+/// Makes the updates that are due.
+fn learn(learner: &mut dyn Learner) -> anyhow::Result<Metrics> {
+    let mut last = Metrics::new();
+    while learner.updates_due() > 0 {
+        last = learner.update()?;
+    }
+    Ok(last)
+}
+
+/// What a run has between two episodes.
+struct Course<'a, P> {
+    begin: Instant,
+    config: &'a TrainingConfig,
+    dir: &'a Path,
+    log: &'a mut MetricsLog,
+    progress: P,
+    evaluator: evaluation::Evaluator,
+    /// Newest outcomes: true return and success.
+    recent: VecDeque<(f64, bool)>,
+    interrupted: bool,
+}
+
+/// Episodes that the progress bar speaks of.
+const RECENT: usize = 20;
+
+impl<P: FnMut(u64, &str)> Course<'_, P> {
+    fn goes_on(&self, learner: &dyn Learner) -> bool {
+        learner.steps() < self.config.steps && !self.interrupted && !self.evaluator.is_good_enough()
+    }
+
+    /// An episode was played and learned from: notes it, measures and saves where that is due.
+    fn finish(
+        &mut self,
+        learner: &mut dyn Learner,
+        practice: &mut dyn Practice,
+        reward: &mut RewardSource,
+        episode: u64,
+        (played, update): (Played, Metrics),
+    ) -> anyhow::Result<()> {
+        let true_return = played.truths.iter().sum();
+        self.log.write(&EpisodeMetrics {
+            episode: episode + 1,
+            steps: learner.steps(),
+            updates: learner.updates(),
+            seconds: self.begin.elapsed().as_secs_f64(),
+            learned_return: played.rewards.iter().sum(),
+            // For the curves only: neither the learner nor the choice of a checkpoint sees these two.
+            true_return,
+            success: played.success,
+            variation: played.variation,
+            update,
+        })?;
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((true_return, played.success));
+        let mean = self.recent.iter().map(|(r, _)| r).sum::<f64>() / self.recent.len() as f64;
+        let successes = self.recent.iter().filter(|(_, success)| *success).count();
+        let word = format!(
+            "return {mean:.1}, {successes} of the last {} succeed",
+            self.recent.len()
+        );
+        (self.progress)(learner.steps(), &word);
+        if self.evaluator.is_due(learner.steps()) {
+            let evaluation = self.evaluator.measure(learner, practice, reward)?;
+            self.log
+                .write(&serde_json::json!({ "evaluation": evaluation }))?;
+        }
+        self.interrupted |= interrupt::requested();
+        if (episode + 1).is_multiple_of(self.config.save_every) || !self.goes_on(learner) {
+            learner.save(self.dir)?;
+            self.evaluator.save()?;
+        }
+        Ok(())
+    }
 }
 
 /// Episodes of one run differ, and two runs with different seeds share none.
@@ -177,5 +222,5 @@ struct EpisodeMetrics {
     /// What the simulation drew for the episode.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     variation: BTreeMap<String, f64>,
-    update: rapport::policy::Metrics,
+    update: Metrics,
 }

@@ -17,7 +17,7 @@ use crate::bc::Bc;
 use crate::diffusion::Diffusion;
 use crate::gaussian_policy::GaussianPolicy;
 use crate::iql::IqlPolicy;
-use crate::policy::{Learner, Policy, PolicyError};
+use crate::policy::{Policy, PolicyError};
 use crate::td3::DeterministicPolicy;
 
 /// Version of the directory's layout.
@@ -354,83 +354,5 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
                 "holds a policy of kind {kind}, known are act, bc, diffusion, iql, sac and td3; use a newer version"
             ),
         )),
-    }
-}
-
-/// The newest and the best checkpoint of a run: `ROOT/last` and `ROOT/best`.
-#[derive(Clone, Debug)]
-pub struct Checkpoints {
-    root: PathBuf,
-    best: Option<f64>,
-}
-
-/// `ROOT/best/score.toml`.
-#[derive(Serialize, Deserialize)]
-struct Score {
-    score: f64,
-}
-
-impl Checkpoints {
-    /// Goes on from what `root` holds, or starts there.
-    pub fn open(root: &Path) -> Result<Self, PolicyError> {
-        let path = root.join("best").join("score.toml");
-        let best = match fs::read_to_string(&path) {
-            Ok(text) => {
-                let score: Score = toml::from_str(&text).map_err(|error| {
-                    file_error(
-                        &path,
-                        format!("cannot be understood ({}); delete it", error.message()),
-                    )
-                })?;
-                Some(score.score)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => return Err(file_error(&path, format!("cannot be read ({error})"))),
-        };
-        Ok(Self {
-            root: root.into(),
-            best,
-        })
-    }
-
-    /// Directory of the newest checkpoint.
-    pub fn last(&self) -> PathBuf {
-        self.root.join("last")
-    }
-
-    /// Directory of the best checkpoint.
-    pub fn best(&self) -> PathBuf {
-        self.root.join("best")
-    }
-
-    /// Score of the best checkpoint so far.
-    pub fn best_score(&self) -> Option<f64> {
-        self.best
-    }
-
-    /// Writes the newest checkpoint.
-    pub fn save_last(&self, learner: &dyn Learner) -> Result<(), PolicyError> {
-        learner.save(&self.last())
-    }
-
-    /// Writes the best checkpoint if `score` (larger is better) beats all before; says whether it did. A score that is not
-    /// a number never does.
-    pub fn save_if_best(&mut self, learner: &dyn Learner, score: f64) -> Result<bool, PolicyError> {
-        if score.is_nan() || self.best.is_some_and(|best| score <= best) {
-            return Ok(false);
-        }
-        let dir = self.best();
-        learner.save(&dir)?;
-        let text = toml::to_string(&Score { score }).map_err(|error| {
-            PolicyError::Other(format!("score.toml cannot be written: {error}"))
-        })?;
-        write_atomic(&dir, "score.toml", text.as_bytes()).map_err(|error| {
-            file_error(
-                &dir.join("score.toml"),
-                format!("cannot be written ({error})"),
-            )
-        })?;
-        self.best = Some(score);
-        Ok(true)
     }
 }

@@ -192,6 +192,12 @@ impl Learner for Iql {
         Box::new(self.policy())
     }
 
+    fn explorer(&self, seed: u64) -> Box<dyn Policy> {
+        let mut policy = self.policy();
+        policy.reseed(seed);
+        Box::new(policy)
+    }
+
     fn replays(&mut self) -> Vec<&mut Replay> {
         // Rewards may change behind this.
         self.returns.clear();
@@ -200,5 +206,9 @@ impl Learner for Iql {
 
     fn save(&self, dir: &Path) -> Result<(), PolicyError> {
         self.write(dir)
+    }
+
+    fn save_policy(&self, dir: &Path) -> Result<(), PolicyError> {
+        self.write_policy(dir)
     }
 }

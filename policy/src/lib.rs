@@ -26,7 +26,7 @@ pub mod tuning;
 
 pub use act::{Act, ActConfig};
 pub use bc::{Bc, BcConfig, BcLoss};
-pub use checkpoint::{Checkpoints, Manifest, PolicySpec, load_policy};
+pub use checkpoint::{Manifest, PolicySpec, load_policy};
 pub use chunk_queue::{ChunkQueue, ChunkQueueConfig};
 pub use dagger::{Dagger, DaggerConfig};
 pub use deep::layers::Activation;
@@ -36,7 +36,7 @@ pub use diffusion::{Diffusion, DiffusionConfig};
 pub use gaussian_policy::GaussianPolicy;
 pub use iql::{Iql, IqlConfig, IqlPolicy};
 pub use normaliser::ObservationScaling;
-pub use policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};
+pub use policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition, UniformPolicy};
 pub use replay::{EpisodeView, Replay, Step};
 pub use sac::{Sac, SacConfig};
 pub use small::adam::AdamConfig;

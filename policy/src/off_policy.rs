@@ -102,6 +102,11 @@ impl Experience {
         self.explored <= self.config.initial_random_steps
     }
 
+    /// Whether exploring is still at random.
+    pub(crate) fn begins(&self) -> bool {
+        self.steps < self.config.initial_random_steps
+    }
+
     /// Steps of the task.
     pub(crate) fn observe(
         &mut self,

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng as _;
+
 use crate::checkpoint::PolicySpec;
 use crate::replay::Replay;
 
@@ -99,6 +103,39 @@ pub(crate) fn newest<'o>(recent: &[&'o [f32]]) -> Result<&'o [f32], PolicyError>
         .ok_or_else(|| PolicyError::Other("a chunk of actions needs an observation".into()))
 }
 
+/// Acts at random, every action in `-1..=1` as likely: how exploring begins.
+#[derive(Clone, Debug)]
+pub struct UniformPolicy {
+    widths: (usize, usize),
+    rng: ChaCha8Rng,
+}
+
+impl UniformPolicy {
+    /// For observations and actions of these widths.
+    pub fn new(spec: &PolicySpec, seed: u64) -> Self {
+        Self {
+            widths: (spec.observation_dim, spec.action_dim),
+            rng: ChaCha8Rng::seed_from_u64(seed),
+        }
+    }
+}
+
+impl Policy for UniformPolicy {
+    fn observation_dim(&self) -> usize {
+        self.widths.0
+    }
+
+    fn action_dim(&self) -> usize {
+        self.widths.1
+    }
+
+    fn act(&mut self, _: &[f32], _: Mode) -> Result<Vec<f32>, PolicyError> {
+        Ok((0..self.widths.1)
+            .map(|_| self.rng.random_range(-1.0..=1.0))
+            .collect())
+    }
+}
+
 /// A policy that improves by practice.
 ///
 /// Whoever joins environment, reward and learner asks [`Policy::act`] for actions, hands over what they led to, and makes the
@@ -136,6 +173,10 @@ pub trait Learner: Policy {
     /// A copy of what acts, for evaluation or for other threads. Its noise is its own: acting with it changes nothing here.
     fn actor(&self) -> Box<dyn Policy>;
 
+    /// Like [`Learner::actor`], but one that explores as the learner itself would now, with noise drawn from `seed`: for whoever
+    /// plays episodes beside the learning.
+    fn explorer(&self, seed: u64) -> Box<dyn Policy>;
+
     /// Stored experience, demonstrations last, for relabelling when the reward changes; empty for learners that keep none.
     fn replays(&mut self) -> Vec<&mut Replay> {
         Vec::new()
@@ -143,4 +184,7 @@ pub trait Learner: Policy {
 
     /// Writes everything that is needed to go on exactly: networks, optimiser, replay, random state. Atomic.
     fn save(&self, dir: &Path) -> Result<(), PolicyError>;
+
+    /// Writes what deployment needs and no more. Atomic.
+    fn save_policy(&self, dir: &Path) -> Result<(), PolicyError>;
 }

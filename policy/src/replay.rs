@@ -213,14 +213,19 @@ impl Replay {
             .map(|&span| EpisodeView { replay: self, span })
     }
 
-    /// Stores an episode and returns its number. Refuses wrong widths, numbers that are not finite, actions outside
-    /// `-1..=1` and episodes longer than the capacity; then nothing changes.
+    /// Stores an episode, or the next piece of the newest one where that has not ended, and returns its number. Refuses wrong
+    /// widths, numbers that are not finite, actions outside `-1..=1` and episodes longer than the capacity; then nothing changes.
     pub fn push(&mut self, episode: &[Transition]) -> Result<u64, PolicyError> {
         check_episode(episode, self.observation_dim, self.action_dim, 0)?;
-        if episode.len() > self.capacity {
+        let newest = self.episodes.back().copied();
+        let begun = newest.filter(|span| {
+            let last = (span.start + span.len - 1) % self.capacity;
+            self.ends[last] == 0
+        });
+        let whole = begun.map_or(0, |span| span.len) + episode.len();
+        if whole > self.capacity {
             return Err(PolicyError::Other(format!(
-                "an episode of {} steps does not fit a replay of {}; raise replay_capacity",
-                episode.len(),
+                "an episode of {whole} steps does not fit a replay of {}; raise replay_capacity",
                 self.capacity
             )));
         }
@@ -232,9 +237,9 @@ impl Replay {
             self.len -= oldest.len;
         }
         let span = Span {
-            id: self.next_id,
-            start: self.head,
-            len: episode.len(),
+            id: begun.map_or(self.next_id, |span| span.id),
+            start: begun.map_or(self.head, |span| span.start),
+            len: whole,
         };
         for step in episode {
             let ends =
@@ -247,8 +252,12 @@ impl Replay {
                 ends,
             );
         }
+        if begun.is_some() {
+            self.episodes.pop_back();
+        } else {
+            self.next_id += 1;
+        }
         self.episodes.push_back(span);
-        self.next_id += 1;
         Ok(span.id)
     }
 
@@ -517,6 +526,35 @@ mod tests {
             counts.values().all(|&n: &i32| (850..1150).contains(&n)),
             "{counts:?}"
         );
+    }
+
+    #[test]
+    fn pieces_of_an_episode_are_one_episode() {
+        let (mut whole, mut pieces) = (Replay::new(12, 2, 1), Replay::new(12, 2, 1));
+        for number in 0..4 {
+            let steps = episode(number, 5);
+            whole.push(&steps).unwrap();
+            let ids: Vec<u64> = steps
+                .iter()
+                .map(|step| pieces.push(std::slice::from_ref(step)).unwrap())
+                .collect();
+            assert_eq!(ids, [number as u64; 5]);
+        }
+        let all = |replay: &Replay| -> Vec<(u64, Vec<f32>)> {
+            let episodes = replay.episodes();
+            episodes
+                .map(|e| {
+                    (
+                        e.id(),
+                        e.steps().flat_map(|s| s.observation.to_vec()).collect(),
+                    )
+                })
+                .collect()
+        };
+        assert_eq!(all(&whole), all(&pieces));
+        let mut endless = Replay::new(3, 2, 1);
+        endless.push(&episode(0, 5)[..3]).unwrap();
+        assert!(endless.push(&episode(0, 5)[3..]).is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::critic::TwinCritics;
 use crate::gaussian::Draws;
 use crate::gaussian_policy::GaussianPolicy;
 use crate::off_policy::Experience;
-use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};
+use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition, UniformPolicy};
 use crate::replay::Replay;
 use crate::small::adam::Adam;
 use crate::small::mlp::Tape;
@@ -218,6 +218,15 @@ impl Learner for Sac {
         Box::new(self.policy())
     }
 
+    fn explorer(&self, seed: u64) -> Box<dyn Policy> {
+        if self.experience.begins() {
+            return Box::new(UniformPolicy::new(&self.policy.spec, seed));
+        }
+        let mut policy = self.policy();
+        policy.reseed(seed);
+        Box::new(policy)
+    }
+
     fn replays(&mut self) -> Vec<&mut Replay> {
         vec![
             &mut self.experience.replay,
@@ -227,5 +236,9 @@ impl Learner for Sac {
 
     fn save(&self, dir: &Path) -> Result<(), PolicyError> {
         self.write(dir)
+    }
+
+    fn save_policy(&self, dir: &Path) -> Result<(), PolicyError> {
+        self.write_policy(dir)
     }
 }

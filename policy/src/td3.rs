@@ -12,7 +12,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use crate::checkpoint::PolicySpec;
 use crate::critic::TwinCritics;
 use crate::off_policy::Experience;
-use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};
+use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition, UniformPolicy};
 use crate::replay::Replay;
 use crate::small::adam::Adam;
 use crate::small::mlp::{Mlp, Tape};
@@ -173,6 +173,15 @@ impl Learner for Td3 {
         Box::new(self.policy())
     }
 
+    fn explorer(&self, seed: u64) -> Box<dyn Policy> {
+        if self.experience.begins() {
+            return Box::new(UniformPolicy::new(&self.policy.spec, seed));
+        }
+        let mut policy = self.policy();
+        policy.reseed(seed);
+        Box::new(policy)
+    }
+
     fn replays(&mut self) -> Vec<&mut Replay> {
         vec![
             &mut self.experience.replay,
@@ -182,5 +191,9 @@ impl Learner for Td3 {
 
     fn save(&self, dir: &Path) -> Result<(), PolicyError> {
         self.write(dir)
+    }
+
+    fn save_policy(&self, dir: &Path) -> Result<(), PolicyError> {
+        self.write_policy(dir)
     }
 }

@@ -5,7 +5,7 @@ mod bc;
 mod dagger;
 mod diffusion;
 mod iql;
-mod sac;
+mod online;
 
 use std::path::PathBuf;
 
@@ -22,8 +22,8 @@ use crate::labelling::columns;
 use crate::schema;
 use crate::ui::Ui;
 
-/// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `dagger` copies an expert who watches, `iql` learns from recorded episodes and a reward, `sac`
-/// practises in simulation on a reward.
+/// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `dagger` copies an expert who watches, `iql` learns from recorded episodes and a reward, `sac` and
+/// `td3` practise in simulation on a reward.
 ///
 /// The run's directory holds the resolved configuration, `metrics.jsonl` and a checkpoint; Ctrl-C saves, `--resume` goes on
 /// exactly where it stopped.
@@ -36,19 +36,19 @@ pub struct Args {
     /// the reward sees after them.
     #[arg(long, value_name = "DIR|true")]
     pub reward: Option<String>,
-    /// Demonstrations: what `bc`, `act` and `diffusion` copy, what `iql` learns from, what `sac` starts from.
+    /// Demonstrations: what `bc`, `act` and `diffusion` copy, what `iql` learns from, what `sac` and `td3` start from.
     #[arg(long, value_name = "DIR")]
     pub dataset: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
     pub environment: EnvironmentArgs,
-    /// Steps in the task (`sac`).
+    /// Steps in the task (`sac`, `td3`).
     #[arg(long, default_value_t = 15_000)]
     pub steps: u64,
-    /// Gradient steps per step in the task (`sac`).
+    /// Gradient steps per step in the task (`sac`, `td3`).
     #[arg(long, default_value_t = 1.0)]
     pub update_to_data: f64,
-    /// Discount per step (`sac`, `iql`).
+    /// Discount per step (`sac`, `td3`, `iql`).
     #[arg(long, default_value_t = 0.97)]
     pub discount: f64,
     /// Gradient steps on demonstrations: 3000 for `act` and `diffusion`, 20000 for `iql`, unless said otherwise.
@@ -62,9 +62,12 @@ pub struct Args {
     /// Width of the two hidden layers.
     #[arg(long, default_value_t = 128)]
     pub hidden: usize,
-    /// Rewards are multiplied by this before the learner sees them (`sac`, `iql`).
+    /// Rewards are multiplied by this before the learner sees them (`sac`, `td3`, `iql`).
     #[arg(long, default_value_t = 10.0)]
     pub reward_scale: f64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub online: online::OnlineArgs,
     #[command(flatten)]
     #[serde(flatten)]
     pub act: act::ActArgs,
@@ -109,6 +112,8 @@ pub enum Learner {
     Iql,
     /// Soft actor-critic.
     Sac,
+    /// Twin delayed deep deterministic policy gradient.
+    Td3,
 }
 
 /// Runs the command.
@@ -133,7 +138,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Learner::Dagger => dagger::run(args, ui),
         Learner::Diffusion => diffusion::run(args, ui),
         Learner::Iql => iql::run(args, ui),
-        Learner::Sac => sac::run(args, ui),
+        Learner::Sac | Learner::Td3 => online::run(args, ui),
     }
 }
 

@@ -59,6 +59,12 @@ impl IqlPolicy {
         &self.spec
     }
 
+    /// Starts the noise of [`Mode::Explore`] anew.
+    pub fn reseed(&mut self, seed: u64) {
+        self.rng = ChaCha8Rng::seed_from_u64(seed);
+        self.rng.set_stream(1);
+    }
+
     pub(super) fn save(&self, state: &mut StateDict) {
         self.network.save("actor", state);
         state.f32("actor.log_std", &[self.log_std.len()], &self.log_std);

@@ -35,9 +35,29 @@ impl Iql {
         Ok(iql)
     }
 
+    pub(super) fn write_policy(&self, dir: &Path) -> Result<(), PolicyError> {
+        self.manifest()?
+            .write(dir, [("policy", self.policy_bytes()?)])
+    }
+
+    fn manifest(&self) -> Result<Manifest, PolicyError> {
+        Manifest::new(
+            IqlPolicy::KIND,
+            &self.policy.spec,
+            &self.config,
+            self.seed,
+            self.updates,
+        )
+    }
+
+    fn policy_bytes(&self) -> Result<Vec<u8>, PolicyError> {
+        let mut state = StateDict::default();
+        self.policy.save(&mut state);
+        state.to_bytes(self.updates)
+    }
+
     pub(super) fn write(&self, dir: &Path) -> Result<(), PolicyError> {
-        let (mut policy, mut learner) = (StateDict::default(), StateDict::default());
-        self.policy.save(&mut policy);
+        let mut learner = StateDict::default();
         self.critics.save(&mut learner);
         self.value.save("value", &mut learner);
         self.value_adam.save("value.adam", &mut learner);
@@ -50,17 +70,10 @@ impl Iql {
         self.replay.save(&mut replay);
         // All bytes before the first file: a state that is not finite must not touch the good checkpoint.
         let parts = [
-            ("policy", policy.to_bytes(self.updates)?),
+            ("policy", self.policy_bytes()?),
             ("learner", learner.to_bytes(self.updates)?),
             ("replay", replay.to_bytes(self.updates)?),
         ];
-        Manifest::new(
-            IqlPolicy::KIND,
-            &self.policy.spec,
-            &self.config,
-            self.seed,
-            self.updates,
-        )?
-        .write(dir, parts)
+        self.manifest()?.write(dir, parts)
     }
 }

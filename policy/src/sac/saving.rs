@@ -35,8 +35,7 @@ impl Sac {
         Ok(sac)
     }
 
-    /// Writes what deployment needs and no more: `policy.toml` and the actor.
-    pub fn save_policy(&self, dir: &Path) -> Result<(), PolicyError> {
+    pub(super) fn write_policy(&self, dir: &Path) -> Result<(), PolicyError> {
         self.manifest()?
             .write(dir, [("policy", self.policy_bytes()?)])
     }

@@ -62,6 +62,12 @@ impl DeterministicPolicy {
         &self.spec
     }
 
+    /// Starts the noise of [`Mode::Explore`] anew.
+    pub fn reseed(&mut self, seed: u64) {
+        self.rng = ChaCha8Rng::seed_from_u64(seed);
+        self.rng.set_stream(1);
+    }
+
     pub(super) fn save(&self, state: &mut StateDict) {
         self.network.save("actor", state);
         self.normaliser.save(state);

@@ -30,10 +30,30 @@ impl Td3 {
         Ok(td3)
     }
 
+    pub(super) fn write_policy(&self, dir: &Path) -> Result<(), PolicyError> {
+        self.manifest()?
+            .write(dir, [("policy", self.policy_bytes()?)])
+    }
+
+    fn manifest(&self) -> Result<Manifest, PolicyError> {
+        Manifest::new(
+            DeterministicPolicy::KIND,
+            &self.policy.spec,
+            &self.config,
+            self.seed,
+            self.experience.updates,
+        )
+    }
+
+    fn policy_bytes(&self) -> Result<Vec<u8>, PolicyError> {
+        let mut state = StateDict::default();
+        self.policy.save(&mut state);
+        state.to_bytes(self.experience.updates)
+    }
+
     pub(super) fn write(&self, dir: &Path) -> Result<(), PolicyError> {
         let updates = self.experience.updates;
-        let (mut policy, mut learner) = (StateDict::default(), StateDict::default());
-        self.policy.save(&mut policy);
+        let mut learner = StateDict::default();
         self.critics.save(&mut learner);
         self.target_actor.save("actor.target", &mut learner);
         self.actor_adam.save("actor.adam", &mut learner);
@@ -42,18 +62,11 @@ impl Td3 {
         let [replay, demonstrations] = self.experience.parts()?;
         // All bytes before the first file: a state that is not finite must not touch the good checkpoint.
         let parts = [
-            ("policy", policy.to_bytes(updates)?),
+            ("policy", self.policy_bytes()?),
             ("learner", learner.to_bytes(updates)?),
             replay,
             demonstrations,
         ];
-        Manifest::new(
-            DeterministicPolicy::KIND,
-            &self.policy.spec,
-            &self.config,
-            self.seed,
-            updates,
-        )?
-        .write(dir, parts)
+        self.manifest()?.write(dir, parts)
     }
 }

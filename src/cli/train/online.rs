@@ -1,0 +1,249 @@
+//! `--policy sac` and `--policy td3`: practice in simulation on a reward.
+
+use std::path::Path;
+
+use rapport::policy::{HiddenNorm, PolicySpec, Sac, SacConfig, Td3, Td3Config};
+use serde::{Deserialize, Serialize};
+
+use super::{Args, Learner, seed_with_demonstrations};
+use crate::cli::Usage;
+use crate::cli::environment::EnvironmentArgs;
+use crate::clips::camera_of;
+use crate::labelling::Labeller;
+use crate::run_dir::{self, MetricsLog};
+use crate::schema;
+use crate::training::{Bench, EvaluationConfig, Players, RewardSource, TrainingConfig, train};
+use crate::ui::Ui;
+
+/// Settings of what practises.
+#[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
+pub struct OnlineArgs {
+    /// Transitions per update (`sac`, `td3`).
+    #[arg(long, default_value_t = 128)]
+    pub batch: usize,
+    /// Random steps before the first update (`sac`, `td3`).
+    #[arg(long, default_value_t = 500)]
+    pub random_steps: u64,
+    /// Steps that the critics' targets look ahead (`sac`, `td3`).
+    #[arg(long, default_value_t = 1)]
+    pub n_step: usize,
+    /// Normalisation in the critics: `layer` is steadier with demonstrations and many updates, `none` is as in the papers (`sac`, `td3`).
+    #[arg(long, value_enum, default_value_t = Norm::Layer)]
+    pub critic_norm: Norm,
+    /// Step size of the optimisers (`sac`, `td3`).
+    #[arg(long, default_value_t = 3e-4)]
+    pub learning_rate: f64,
+    /// Threads that play episodes while the learner learns (`sac`, `td3`); 0: it plays itself, and where the reward is known at once
+    /// learns after each step. The result depends on their number, not on their speed.
+    #[arg(long, default_value_t = 0)]
+    pub workers: usize,
+    /// Steps between evaluations with the actor's best actions, 0: none; the best policy so far is kept in OUT/best (`sac`, `td3`).
+    #[arg(long, default_value_t = 0, value_name = "STEPS")]
+    pub eval_every: u64,
+    /// Episodes of an evaluation (`sac`, `td3`).
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub eval_episodes: usize,
+    /// Stop once this share of the episodes succeeds, by the task's own test, in two evaluations on end (`sac`, `td3`).
+    #[arg(long, value_name = "SHARE")]
+    pub stop_at_success: Option<f64>,
+    /// Stop once the mean true return is this high in two evaluations on end (`sac`, `td3`).
+    #[arg(long, value_name = "RETURN", allow_negative_numbers = true)]
+    pub stop_at_return: Option<f64>,
+}
+
+/// Normalisation in the critics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// None.
+    None,
+    /// Layer normalisation.
+    Layer,
+}
+
+/// Practises.
+pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
+    let name = if args.policy == Learner::Td3 {
+        "td3"
+    } else {
+        "sac"
+    };
+    let word = args.reward.as_deref().ok_or_else(|| {
+        Usage(format!(
+            "{name} needs a reward: --reward DIR, or --reward true to compare"
+        ))
+    })?;
+    let options = &args.online;
+    let stops = options.stop_at_success.is_some() || options.stop_at_return.is_some();
+    if stops && options.eval_every == 0 {
+        return Err(
+            Usage("--stop-at-success and --stop-at-return need --eval-every".into()).into(),
+        );
+    }
+    let size = demonstration_size(args)?;
+    // A run keeps what it practises in, as it keeps everything else.
+    let kept = args.out.join("simulation.toml");
+    let mut environment = args.environment.clone();
+    if args.resume && environment.simulation.is_none() && kept.exists() {
+        environment.simulation = Some(kept.clone());
+    }
+    let resolved = toml::to_string(&environment.config()?)?;
+    let mut home = bench(args, word, &environment, size)?;
+    let mut learner: Box<dyn rapport::policy::Learner> = if args.resume {
+        resume(args.policy, &args.out)?
+    } else {
+        let spec = schema::policy_spec(&mut home.practice)?;
+        let mut learner = fresh(args, spec)?;
+        run_dir::create(&args.out, "train", args.seed, args)?;
+        run_dir::write_atomically(&kept, resolved.as_bytes())?;
+        let learned = match word {
+            "true" => None,
+            dir => Some(crate::cli::reward::open_reward(dir.as_ref(), args.device)?.0),
+        };
+        seed_with_demonstrations(args, learned.as_ref(), &mut *learner, ui)?;
+        learner
+    };
+    let config = TrainingConfig {
+        steps: args.steps,
+        reward_scale: args.reward_scale,
+        seed: args.seed,
+        evaluation: EvaluationConfig {
+            every: options.eval_every,
+            episodes: options.eval_episodes,
+            stop_at_success: options.stop_at_success,
+            stop_at_return: options.stop_at_return,
+        },
+        ..TrainingConfig::default()
+    };
+    let mut log = MetricsLog::open(&args.out)?;
+    let bar = ui.bar(args.steps, &format!("{name} on {}", args.environment.env));
+    let players = if options.workers == 0 {
+        Players::Own {
+            practice: &mut home.practice,
+            reward: &mut home.reward,
+        }
+    } else {
+        let workers = (0..options.workers).map(|_| bench(args, word, &environment, size));
+        let benches = std::iter::once(Ok(home)).chain(workers);
+        Players::Workers(benches.collect::<anyhow::Result<_>>()?)
+    };
+    let summary = train(
+        players,
+        &mut *learner,
+        &config,
+        &args.out,
+        &mut log,
+        |steps, word| {
+            bar.set_position(steps);
+            bar.set_message(word.to_owned());
+        },
+    )?;
+    bar.finish_and_clear();
+    ui.result(&summary, || {
+        let end = match (summary.interrupted, summary.good_enough) {
+            (true, _) => "; stopped, go on with --resume",
+            (_, true) => "; good enough, stopped early",
+            _ => "",
+        };
+        let measured = summary.evaluation.as_ref().map_or(String::new(), |e| {
+            format!(
+                ", success {:.0} %, return {:.1} at the last evaluation",
+                100.0 * e.success_rate,
+                e.true_return
+            )
+        });
+        format!(
+            "{name}: {} steps, {} updates in {:.0} s{measured} -> {}{end}",
+            summary.steps,
+            summary.updates,
+            summary.seconds,
+            args.out.display()
+        )
+    })
+}
+
+/// A place to practise, and what rewards there.
+fn bench(
+    args: &Args,
+    word: &str,
+    environment: &EnvironmentArgs,
+    size: (u32, u32),
+) -> anyhow::Result<Bench> {
+    let practice = environment.practice(size)?;
+    let reward = match word {
+        "true" => RewardSource::Truth,
+        dir => {
+            let (reward, encoder) = crate::cli::reward::open_reward(dir.as_ref(), args.device)?;
+            let labeller = Labeller::new(encoder, reward.model, practice.policy_hz());
+            RewardSource::Learned(Box::new(labeller))
+        }
+    };
+    Ok(Bench { practice, reward })
+}
+
+fn fresh(args: &Args, spec: PolicySpec) -> anyhow::Result<Box<dyn rapport::policy::Learner>> {
+    let options = &args.online;
+    let hidden = vec![args.hidden; 2];
+    let critic_norm = match options.critic_norm {
+        Norm::None => HiddenNorm::None,
+        Norm::Layer => HiddenNorm::Layer,
+    };
+    let adam = rapport::policy::AdamConfig {
+        learning_rate: options.learning_rate,
+        ..Default::default()
+    };
+    Ok(if args.policy == Learner::Td3 {
+        let config = Td3Config {
+            hidden,
+            critic_norm,
+            discount: args.discount,
+            batch: options.batch,
+            update_to_data: args.update_to_data,
+            initial_random_steps: options.random_steps,
+            n_step: options.n_step,
+            actor_adam: adam.clone(),
+            critic_adam: adam,
+            ..Td3Config::default()
+        };
+        config.validate().map_err(|e| Usage(e.to_string()))?;
+        Box::new(Td3::new(spec, config, args.seed)?)
+    } else {
+        let config = SacConfig {
+            hidden,
+            critic_norm,
+            discount: args.discount,
+            batch: options.batch,
+            update_to_data: args.update_to_data,
+            initial_random_steps: options.random_steps,
+            n_step: options.n_step,
+            actor_adam: adam.clone(),
+            critic_adam: adam.clone(),
+            temperature_adam: adam,
+            ..SacConfig::default()
+        };
+        config.validate().map_err(|e| Usage(e.to_string()))?;
+        Box::new(Sac::new(spec, config, args.seed)?)
+    })
+}
+
+fn resume(policy: Learner, dir: &Path) -> anyhow::Result<Box<dyn rapport::policy::Learner>> {
+    Ok(if policy == Learner::Td3 {
+        Box::new(Td3::resume(dir)?)
+    } else {
+        Box::new(Sac::resume(dir)?)
+    })
+}
+
+/// Pictures in practice are as large as the demonstrations', so that both reach the encoder alike.
+fn demonstration_size(args: &Args) -> anyhow::Result<(u32, u32)> {
+    let Some(dir) = &args.dataset else {
+        return Ok((112, 112));
+    };
+    let dataset = rapport::dataset::Dataset::open(dir)?;
+    let frame = dataset.frame(
+        0,
+        &camera_of(&dataset, args.environment.camera.as_deref())?,
+        0,
+    )?;
+    Ok(frame.dimensions())
+}
