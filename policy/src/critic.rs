@@ -108,8 +108,8 @@ impl TwinCritics {
         }
     }
 
-    /// One step of both critics towards `targets` `[batch]`: `J = mean (Q - y)^2 / 2`. Nothing moves unless every gradient is
-    /// finite.
+    /// One step of both critics towards `targets` `[batch]`: `J = mean (Q - y)^2 / 2`. Nothing moves unless every gradient and
+    /// the loss are finite.
     pub(crate) fn update(
         &mut self,
         inputs: &[f32],
@@ -139,6 +139,12 @@ impl TwinCritics {
             critic
                 .network
                 .check_gradient(&format!("critic{index}"), &critic.gradient, update)?;
+        }
+        if !metrics.loss.is_finite() {
+            return Err(PolicyError::NotFinite {
+                tensor: "loss of the critics".into(),
+                update,
+            });
         }
         for critic in &mut self.critics {
             let norm = critic

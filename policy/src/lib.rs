@@ -13,6 +13,7 @@ pub mod diffusion;
 mod gaussian;
 pub mod gaussian_policy;
 pub mod iql;
+pub mod measure;
 mod normaliser;
 mod off_policy;
 pub mod policy;

@@ -332,7 +332,10 @@ fn broken_checkpoints_are_refused_in_one_sentence() {
     let cases = [
         (text[..text.len() / 2].to_string(), "cannot be understood"),
         (text.replace("format = 1", "format = 9"), "has format 9"),
-        (text.replace("kind = \"sac\"", "kind = \"act\""), "kind act"),
+        (
+            text.replace("kind = \"sac\"", "kind = \"dream\""),
+            "kind dream",
+        ),
         (
             text.replace("discount = 0.99", "discount = 1.99"),
             "discount must be in 0..=1",

@@ -149,16 +149,16 @@ fn the_actors_gradients_agree_with_finite_differences() {
 #[test]
 fn returns_are_discounted_within_episodes() {
     let mut replay = Replay::new(10, 1, 1);
-    let step = |reward: f32| Transition {
+    let step = |reward: f32, truncated| Transition {
         observation: vec![0.0],
         action: vec![0.0],
         reward,
         next_observation: vec![0.0],
         terminated: false,
-        truncated: false,
+        truncated,
     };
-    replay.push(&[step(1.0), step(2.0)]).unwrap();
-    replay.push(&[step(4.0)]).unwrap();
+    replay.push(&[step(1.0, false), step(2.0, true)]).unwrap();
+    replay.push(&[step(4.0, true)]).unwrap();
     assert_eq!(returns_to_go(&replay, 0.5), [2.0, 2.0, 4.0]);
 }
 

@@ -1,0 +1,192 @@
+//! Training from the command line: stopping, going on, going wrong, and playing on several threads.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const SMALL: [&str; 8] = [
+    "--env",
+    "Pendulum-v1",
+    "--reward",
+    "true",
+    "--hidden",
+    "16",
+    "--random-steps",
+    "300",
+];
+
+fn train(out: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("rapport"));
+    command
+        .args(["train", "--json", "--out"])
+        .arg(out)
+        .args(SMALL)
+        .args(more);
+    command
+}
+
+fn done(output: &Output) -> Value {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What a run leaves, but for the clock.
+fn left(dir: &Path) -> (BTreeMap<String, Vec<u8>>, Vec<Value>) {
+    let tensors = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read(&path).unwrap())
+        })
+        .collect();
+    let lines = std::fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
+    let metrics = lines
+        .lines()
+        .map(|line| {
+            let mut value: Value = serde_json::from_str(line).unwrap();
+            value.as_object_mut().unwrap().remove("seconds");
+            value
+        })
+        .collect();
+    (tensors, metrics)
+}
+
+#[test]
+fn interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    for policy in ["sac", "td3"] {
+        let (whole, parts) = (
+            folder.path().join(format!("{policy}-whole")),
+            folder.path().join(format!("{policy}-parts")),
+        );
+        let options = [
+            "--policy",
+            policy,
+            "--steps",
+            "3000",
+            "--n-step",
+            "2",
+            "--eval-every",
+            "700",
+            "--eval-episodes",
+            "2",
+        ];
+        done(&train(&whole, &options).output().unwrap());
+
+        let mut running = train(&parts, &options)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begin = Instant::now();
+        let episodes = || {
+            let text = std::fs::read_to_string(parts.join("metrics.jsonl")).unwrap_or_default();
+            text.lines().count()
+        };
+        while episodes() < 4 {
+            assert!(
+                begin.elapsed() < Duration::from_secs(60),
+                "no episode ended"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let id = running.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+        assert!(sent.success());
+        assert!(running.wait().unwrap().success(), "Ctrl-C is no failure");
+        let stopped = episodes();
+        let resumed = train(&parts, &[&options[..], &["--resume"]].concat());
+        let summary = done(&{ resumed }.output().unwrap());
+        assert_eq!(summary["steps"], 3000, "{policy} stopped after {stopped}");
+        let (a, b) = (left(&whole), left(&parts));
+        assert!(a.0.len() >= 4, "{:?}", a.0.keys());
+        assert_eq!(a.1, b.1, "{policy}: metrics");
+        assert!(a.0 == b.0, "{policy}: tensors differ");
+        let policy_of = |dir: &Path| std::fs::read(dir.join("best/policy.toml")).unwrap();
+        assert_eq!(policy_of(&whole), policy_of(&parts));
+    }
+}
+
+#[test]
+fn numbers_that_are_none_stop_training_by_name_and_the_last_checkpoint_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let good = train(&run, &["--policy", "sac", "--steps", "600"]);
+    done(&{ good }.output().unwrap());
+    let before = left(&run).0;
+    // Rewards whose square is too large for a number, and rewards that are.
+    for (scale, named) in [
+        ("1e30", "loss of the critics"),
+        ("1e300", "reward[0] at step"),
+    ] {
+        let bad = [
+            "--policy",
+            "sac",
+            "--steps",
+            "1200",
+            "--resume",
+            "--reward-scale",
+            scale,
+        ];
+        let output = train(&run, &bad).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(named), "{said}");
+        assert!(said.contains("the last good checkpoint is kept"), "{said}");
+        assert!(left(&run).0 == before, "the checkpoint was touched");
+    }
+    let on = train(&run, &["--policy", "sac", "--steps", "800", "--resume"]);
+    assert_eq!(done(&{ on }.output().unwrap())["steps"], 800);
+}
+
+#[test]
+fn workers_play_while_the_learner_learns_and_their_speed_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = ["a", "b", "alone"].map(|name| folder.path().join(name));
+    for (run, workers) in runs.iter().zip(["2", "2", "1"]) {
+        let options = ["--policy", "td3", "--steps", "1600", "--workers", workers];
+        let summary = done(&train(run, &options).output().unwrap());
+        assert_eq!(summary["steps"], 1600);
+        assert_eq!(summary["updates"], 1300);
+    }
+    let [a, b, alone] = runs.each_ref().map(|run| left(run));
+    assert!(a == b, "two threads gave two results");
+    assert!(a.0 != alone.0, "two workers are a run of another kind");
+}
+
+#[test]
+fn good_enough_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let options = [
+        "--policy",
+        "sac",
+        "--steps",
+        "20000",
+        "--eval-every",
+        "400",
+        "--eval-episodes",
+        "2",
+        "--stop-at-return",
+        "-3000",
+    ];
+    let summary = done(&train(&run, &options).output().unwrap());
+    assert_eq!(summary["good_enough"], true);
+    assert_eq!(summary["steps"], 800, "after two evaluations on end");
+    assert!(run.join("best/policy.toml").exists());
+    let output = train(
+        &run.with_extension("x"),
+        &["--policy", "sac", "--stop-at-success", "1"],
+    )
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
