@@ -1,6 +1,6 @@
 //! How near an update of SAC and TD3 comes to what its matrix products alone would take.
 //!
-//!   cargo run -p rapport-policy --example floor [-- SECONDS]
+//!   cargo run -p rapport-policy --example floor [-- SECONDS [WIDTH [CASE]]]
 //!
 //! For each case: the multiply-adds of one update, counted layer by layer; the time those products take alone, each at its own
 //! shape, as the same kernels do them (`rapport_policy::measure::products`); updates a second, and the share of the time that is products.
@@ -28,13 +28,18 @@ const CASES: [(&str, usize, usize); 3] = [
 ];
 
 fn main() -> Outcome<()> {
-    let seconds: f64 = std::env::args().nth(1).map_or(Ok(2.0), |s| s.parse())?;
+    let mut words = std::env::args().skip(1);
+    let seconds: f64 = words.next().map_or(Ok(2.0), |s| s.parse())?;
+    let only: Option<usize> = words.next().map(|w| w.parse()).transpose()?;
+    let wanted = words.next();
     println!(
         "{:<16} {:<6} {:>8} {:>10} {:>10} {:>8} {:>8}",
         "case", "", "Mflop", "GFLOP/s", "updates/s", "floor/s", "share"
     );
-    for (name, o, a) in CASES {
-        for (hidden, batch) in [(64, 64), (256, 256)] {
+    let named = |name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
+    for (name, o, a) in CASES.into_iter().filter(|case| named(case.0)) {
+        let sizes = [(64, 64), (256, 256)];
+        for (hidden, batch) in sizes.into_iter().filter(|s| only.is_none_or(|w| w == s.0)) {
             let spec = PolicySpec::new(o, a);
             let label = format!("{name} {hidden}");
             let sac = SacConfig {
