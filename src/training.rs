@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rapport::policy::{Learner, Metrics, Mode};
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,7 @@ pub fn train(
         log,
         progress,
         evaluator: evaluation::Evaluator::open(config.evaluation.clone(), config.seed, dir)?,
+        measuring: Duration::ZERO,
         recent: VecDeque::new(),
         interrupted: false,
     };
@@ -145,6 +146,8 @@ struct Course<'a, P> {
     log: &'a mut MetricsLog,
     progress: P,
     evaluator: evaluation::Evaluator,
+    /// Spent on evaluations.
+    measuring: Duration,
     /// Newest outcomes: true return and success.
     recent: VecDeque<(f64, bool)>,
     interrupted: bool,
@@ -173,6 +176,7 @@ impl<P: FnMut(u64, &str)> Course<'_, P> {
             steps: learner.steps(),
             updates: learner.updates(),
             seconds: self.begin.elapsed().as_secs_f64(),
+            training_seconds: (self.begin.elapsed() - self.measuring).as_secs_f64(),
             learned_return: played.rewards.iter().sum(),
             // For the curves only: neither the learner nor the choice of a checkpoint sees these two.
             true_return,
@@ -192,7 +196,9 @@ impl<P: FnMut(u64, &str)> Course<'_, P> {
         );
         (self.progress)(learner.steps(), &word);
         if self.evaluator.is_due(learner.steps()) {
+            let since = Instant::now();
             let evaluation = self.evaluator.measure(learner, practice, reward)?;
+            self.measuring += since.elapsed();
             self.log
                 .write(&serde_json::json!({ "evaluation": evaluation }))?;
         }
@@ -215,7 +221,10 @@ struct EpisodeMetrics {
     episode: u64,
     steps: u64,
     updates: u64,
+    /// Since this call began.
     seconds: f64,
+    /// The same without evaluations.
+    training_seconds: f64,
     learned_return: f64,
     true_return: f64,
     success: bool,

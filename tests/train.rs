@@ -53,7 +53,9 @@ fn left(dir: &Path) -> (BTreeMap<String, Vec<u8>>, Vec<Value>) {
         .lines()
         .map(|line| {
             let mut value: Value = serde_json::from_str(line).unwrap();
-            value.as_object_mut().unwrap().remove("seconds");
+            for clock in ["seconds", "training_seconds"] {
+                value.as_object_mut().unwrap().remove(clock);
+            }
             value
         })
         .collect();
