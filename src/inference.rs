@@ -26,7 +26,7 @@ pub enum Inference {
     /// Thinks when asked.
     Sync(Box<dyn Policy>),
     /// Has thought before.
-    Async(Ahead),
+    Async(Box<Ahead>),
 }
 
 /// Actions that were thought of before they are needed.
@@ -66,11 +66,11 @@ impl Inference {
             let recent: Vec<&[f32]> = seen.chunks_exact(width).collect();
             policy.chunk(&recent)
         })?;
-        Ok(Self::Async(Ahead {
+        Ok(Self::Async(Box::new(Ahead {
             actions: Asynchronous::new(queue, worker),
             recent: VecDeque::new(),
             looks,
-        }))
+        })))
     }
 
     /// At the start of an episode.
