@@ -1,7 +1,7 @@
 //! Search over action sequences and policy parameters by trying them: no gradient of the return is needed.
 //!
 //! [`Cem`] and [`Mppi`] look for a vector with a high return, for instance a plan `[horizon, action_dim]`, and [`Planner`] makes a
-//! [`Policy`] of them. [`Pi2`] improves the parameters of a trajectory from the rewards of its time steps. All of them see the world
+//! [`Policy`](crate::Policy) of them. [`Pi2`] improves the parameters of a trajectory from the rewards of its time steps. All of them see the world
 //! only through a function that evaluates candidates; this crate knows no environment.
 
 mod beam;

@@ -31,10 +31,13 @@ impl Played {
     }
 }
 
+/// An action for an observation.
+type Act<'a> = dyn FnMut(&[f32]) -> Result<Vec<f32>, PolicyError> + 'a;
+
 /// Plays an episode with the actions of `act`, then asks for its rewards.
 pub fn play(
     practice: &mut dyn Practice,
-    act: &mut dyn FnMut(&[f32]) -> Result<Vec<f32>, PolicyError>,
+    act: &mut Act<'_>,
     reward: &mut RewardSource,
     seed: u64,
 ) -> anyhow::Result<Played> {

@@ -160,7 +160,7 @@ impl Pi2 {
         seed: u64,
     ) -> Result<Self, PolicyError> {
         config.validate()?;
-        if parameters.is_empty() || parameters.len() % basis.count != 0 {
+        if parameters.is_empty() || !parameters.len().is_multiple_of(basis.count) {
             return Err(PolicyError::Other(format!(
                 "pi2: {} parameters are not a whole number of dimensions with {} each",
                 parameters.len(),
