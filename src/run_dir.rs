@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::viz::TrainingCurves;
+
 /// Makes the folder and writes `run.toml`: everything that is needed to repeat the run.
 pub fn create<T: Serialize>(
     dir: &Path,
@@ -53,10 +55,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// `metrics.jsonl`: one JSON object a line, appended.
+/// `metrics.jsonl`, one JSON object a line, appended; and the same numbers as `curves.rrd`, which an open viewer follows.
 pub struct MetricsLog {
     file: BufWriter<File>,
     path: PathBuf,
+    /// None where they could not be written: a run goes on without them.
+    curves: Option<TrainingCurves>,
 }
 
 impl MetricsLog {
@@ -68,17 +72,42 @@ impl MetricsLog {
             .append(true)
             .open(&path)
             .with_context(|| format!("cannot write {}", path.display()))?;
+        let curves = match curves(&dir.join("curves.rrd"), &path) {
+            Ok(curves) => Some(curves),
+            Err(error) => {
+                tracing::warn!("no curves for the viewer: {error:#}");
+                None
+            }
+        };
         Ok(Self {
             file: BufWriter::new(file),
             path,
+            curves,
         })
     }
 
     /// Appends one line.
     pub fn write<T: Serialize>(&mut self, metrics: &T) -> anyhow::Result<()> {
-        let line = serde_json::to_string(metrics)?;
-        writeln!(self.file, "{line}")
+        let metrics = serde_json::to_value(metrics)?;
+        writeln!(self.file, "{metrics}")
             .and_then(|()| self.file.flush())
-            .with_context(|| format!("cannot write {}", self.path.display()))
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
+        if let Some(Err(error)) = self.curves.as_ref().map(|curves| curves.log(&metrics)) {
+            tracing::warn!("no more curves for the viewer: {error:#}");
+            self.curves = None;
+        }
+        Ok(())
     }
+}
+
+/// A file of curves that begins with the lines that are in the log already.
+fn curves(path: &Path, log: &Path) -> anyhow::Result<TrainingCurves> {
+    let curves = TrainingCurves::create(path)?;
+    for line in std::fs::read_to_string(log)?.lines() {
+        // A line that was cut off by a crash is no reason to do without the others.
+        if let Ok(line) = serde_json::from_str(line) {
+            curves.log(&line)?;
+        }
+    }
+    Ok(curves)
 }

@@ -11,13 +11,17 @@ use crate::interrupt;
 use crate::practice::Practice;
 use crate::run_dir::MetricsLog;
 
+mod adversary;
 mod episode;
 mod evaluation;
+mod relabel;
 mod reward;
 mod workers;
 
-pub use episode::Played;
+pub use adversary::{AdversarialConfig, AdversarialReward};
+pub use episode::{Played, play};
 pub use evaluation::{Evaluation, EvaluationConfig};
+pub use relabel::relabel;
 pub use reward::RewardSource;
 pub use workers::Bench;
 
@@ -104,13 +108,15 @@ pub fn train(
             while course.goes_on(learner) {
                 let episode = learner.episodes();
                 let seed = episode_seed(config.seed, episode);
-                let played = if reward.looks() {
+                let played = if reward.waits() {
                     learner.reset();
                     let act = &mut |seen: &[f32]| learner.act(seen, Mode::Explore);
                     let mut played = episode::play(*practice, act, reward, seed)?;
                     played.scale(config.reward_scale);
                     learner.observe(&played.transitions)?;
-                    (played, learn(learner)?)
+                    let mut metrics = reward.learn(&played.transitions, learner)?;
+                    metrics.extend(learn(learner)?);
+                    (played, metrics)
                 } else {
                     episode::play_and_learn(*practice, learner, config.reward_scale, seed)?
                 };

@@ -15,9 +15,10 @@ use sha2::{Digest as _, Sha256};
 use crate::act::Act;
 use crate::bc::Bc;
 use crate::diffusion::Diffusion;
-use crate::gaussian_policy::GaussianPolicy;
 use crate::iql::IqlPolicy;
 use crate::policy::{Policy, PolicyError};
+use crate::ppo::Ppo;
+use crate::sac::Sac;
 use crate::td3::DeterministicPolicy;
 
 /// Version of the directory's layout.
@@ -342,7 +343,8 @@ fn write_atomic(dir: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
 pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
     let manifest = Manifest::read(dir)?;
     match manifest.kind.as_str() {
-        GaussianPolicy::KIND => Ok(Box::new(GaussianPolicy::load(&manifest, dir)?)),
+        Sac::KIND => Ok(Box::new(Sac::load_policy(&manifest, dir)?)),
+        Ppo::KIND => Ok(Box::new(Ppo::load_policy(&manifest, dir)?)),
         Act::KIND => Ok(Box::new(Act::load(&manifest, dir)?)),
         Bc::KIND => Ok(Box::new(Bc::load(&manifest, dir)?)),
         Diffusion::KIND => Ok(Box::new(Diffusion::load(&manifest, dir)?)),
@@ -351,7 +353,7 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
         kind => Err(file_error(
             &dir.join(MANIFEST),
             format!(
-                "holds a policy of kind {kind}, known are act, bc, diffusion, iql, sac and td3; use a newer version"
+                "holds a policy of kind {kind}, known are act, bc, diffusion, iql, ppo, sac and td3; use a newer version"
             ),
         )),
     }

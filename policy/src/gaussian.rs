@@ -2,8 +2,8 @@
 //!
 //! `u = mean + std * noise`, `action = tanh(u)`,
 //! `log p(action) = sum_i [-noise_i^2 / 2 - ln std_i - ln(2 pi) / 2 - ln(1 - action_i^2)]`.
-//! The network's head is `[mean (A), s (A)]`; `ln std = low + (high - low)(tanh s + 1) / 2` stays inside its range and
-//! always has a gradient.
+//! The network's head is `[mean (A), s (A)]`; `ln std` is `s` itself amid its range and bends
+//! towards the ends, `middle + half tanh((s - middle) / half)`, so that it always has a gradient.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -28,9 +28,9 @@ pub(crate) fn fill_normal(target: &mut [f32], rng: &mut ChaCha8Rng) {
 
 /// `ln std` and its derivative by the head's `s`.
 pub(crate) fn log_std(s: f32, [low, high]: LogStdRange) -> (f32, f32) {
-    let t = s.tanh();
-    let half = 0.5 * (high - low);
-    (low + half * (t + 1.0), half * (1.0 - t * t))
+    let (middle, half) = (0.5 * (low + high), 0.5 * (high - low));
+    let t = ((s - middle) / half).tanh();
+    (middle + half * t, 1.0 - t * t)
 }
 
 /// `ln(1 - tanh(u)^2)`, without the loss of digits at large `|u|`.
@@ -112,6 +112,20 @@ impl Draws {
     }
 }
 
+/// What was squashed to `action`; actions on the border count as just inside it.
+pub(crate) fn unsquash(action: f32) -> f32 {
+    action.clamp(-1.0 + 1e-6, 1.0 - 1e-6).atanh()
+}
+
+/// Entropy of the Gaussian of one head `[2A]` before squashing.
+pub(crate) fn entropy(head: &[f32], range: LogStdRange) -> f32 {
+    let spreads = &head[head.len() / 2..];
+    spreads
+        .iter()
+        .map(|&s| log_std(s, range).0 + HALF_LN_TAU + 0.5)
+        .sum()
+}
+
 /// `ln p(action)` of one head `[2A]`; actions on the border count as just inside it.
 pub(crate) fn log_prob(head: &[f32], action: &[f32], range: LogStdRange) -> f32 {
     let dim = action.len();
@@ -119,7 +133,7 @@ pub(crate) fn log_prob(head: &[f32], action: &[f32], range: LogStdRange) -> f32 
         .iter()
         .enumerate()
         .map(|(i, &action)| {
-            let u = action.clamp(-1.0 + 1e-6, 1.0 - 1e-6).atanh();
+            let u = unsquash(action);
             let (log_std, _) = log_std(head[dim + i], range);
             let noise = (u - head[i]) / log_std.exp();
             -0.5 * noise * noise - log_std - HALF_LN_TAU - log_tanh_slope(u)

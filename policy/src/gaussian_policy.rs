@@ -7,13 +7,23 @@ use rand_chacha::rand_core::SeedableRng as _;
 
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::gaussian::{self, LogStdRange};
-use crate::normaliser::Normaliser;
+use crate::normaliser::{Normaliser, ObservationScaling};
 use crate::policy::{Mode, Policy, PolicyError};
-use crate::sac::SacConfig;
 use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
 
-/// The actor of soft actor-critic: acts in a few microseconds, without allocation but for the action.
+/// What such a policy is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct GaussianShape {
+    /// Widths of the hidden layers.
+    pub(crate) hidden: Vec<usize>,
+    /// Smallest and largest `ln std`.
+    pub(crate) log_std_range: [f64; 2],
+    /// How observations are scaled.
+    pub(crate) observation_scaling: ObservationScaling,
+}
+
+/// The actor of soft actor-critic and of proximal policy optimisation: acts in a few microseconds, without allocation but for the action.
 #[derive(Clone, Debug)]
 pub struct GaussianPolicy {
     pub(crate) spec: PolicySpec,
@@ -27,19 +37,17 @@ pub struct GaussianPolicy {
 }
 
 impl GaussianPolicy {
-    pub(crate) const KIND: &str = "sac";
-
     /// Fresh weights from `rng`; the noise of acting comes from a stream of its own, so that evaluation in between does not
     /// change training.
     pub(crate) fn new(
         spec: &PolicySpec,
-        config: &SacConfig,
+        shape: &GaussianShape,
         seed: u64,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self, PolicyError> {
         let network = Mlp::new(
             spec.observation_dim,
-            &config.hidden,
+            &shape.hidden,
             2 * spec.action_dim,
             HiddenNorm::None,
             rng,
@@ -49,8 +57,8 @@ impl GaussianPolicy {
         Ok(Self {
             spec: spec.clone(),
             network,
-            normaliser: Normaliser::new(spec.observation_dim, config.observation_scaling.clone())?,
-            log_std_range: config.log_std_range.map(|x| x as f32),
+            normaliser: Normaliser::new(spec.observation_dim, shape.observation_scaling.clone())?,
+            log_std_range: shape.log_std_range.map(|x| x as f32),
             rng: acting,
             row: Row::default(),
             scaled: Vec::new(),
@@ -91,11 +99,13 @@ impl GaussianPolicy {
         state.rng("acting.rng", &self.rng);
     }
 
-    pub(crate) fn load(manifest: &Manifest, dir: &Path) -> Result<Self, PolicyError> {
-        let config: SacConfig = manifest.config(dir)?;
-        config.validate()?;
+    pub(crate) fn load(
+        manifest: &Manifest,
+        dir: &Path,
+        shape: &GaussianShape,
+    ) -> Result<Self, PolicyError> {
         let mut rng = ChaCha8Rng::seed_from_u64(manifest.seed);
-        let mut policy = Self::new(&manifest.spec, &config, manifest.seed, &mut rng)?;
+        let mut policy = Self::new(&manifest.spec, shape, manifest.seed, &mut rng)?;
         let (path, bytes) = manifest.part(dir, "policy")?;
         let state = StateReader::new(&path, &bytes)?;
         policy.network.load("actor", &state)?;

@@ -17,7 +17,9 @@ pub mod measure;
 mod normaliser;
 mod off_policy;
 pub mod policy;
+pub mod ppo;
 pub mod replay;
+mod rewarder;
 pub mod sac;
 pub mod search;
 mod small;
@@ -37,7 +39,10 @@ pub use diffusion::{Diffusion, DiffusionConfig};
 pub use gaussian_policy::GaussianPolicy;
 pub use iql::{Iql, IqlConfig, IqlPolicy};
 pub use normaliser::ObservationScaling;
-pub use policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition, UniformPolicy};
+pub use policy::{
+    Learner, Metrics, Mode, Policy, PolicyError, Rewarder, Transition, UniformPolicy,
+};
+pub use ppo::{Ppo, PpoConfig};
 pub use replay::{EpisodeView, Replay, Step};
 pub use sac::{Sac, SacConfig};
 pub use small::adam::AdamConfig;

@@ -4,8 +4,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::normaliser::Normaliser;
-use crate::policy::{PolicyError, Transition};
+use crate::policy::{PolicyError, Rewarder, Transition};
 use crate::replay::{Replay, check_episode};
+use crate::rewarder::Asked;
 use crate::state::{StateDict, StateReader};
 
 /// The part of a learner's settings that is about experience.
@@ -77,6 +78,7 @@ pub(crate) struct Experience {
     explored: u64,
     /// Updates that the observed steps ask for and that were not made yet.
     owed: f64,
+    rewarder: Option<Asked>,
     pub(crate) batch: Batch,
 }
 
@@ -91,6 +93,7 @@ impl Experience {
             episodes: 0,
             explored: 0,
             owed: 0.0,
+            rewarder: None,
             batch: Batch::default(),
             config,
         }
@@ -144,6 +147,18 @@ impl Experience {
         Ok(())
     }
 
+    /// From now on, rewards are asked for when a batch is drawn.
+    pub(crate) fn set_rewarder(&mut self, rewarder: Rewarder) -> Result<(), PolicyError> {
+        if self.config.n_step > 1 {
+            return Err(PolicyError::Other(format!(
+                "rewards that change are asked for one step at a time; set n_step to 1, it is {}",
+                self.config.n_step
+            )));
+        }
+        self.rewarder = Some(Asked(rewarder));
+        Ok(())
+    }
+
     /// Draws the next batch, symmetric between demonstrations and experience as configured.
     pub(crate) fn sample(
         &mut self,
@@ -174,6 +189,7 @@ impl Experience {
             buffer.clear();
         }
         let (n, discount) = (self.config.n_step, self.config.discount as f32);
+        let mut seen = Vec::new();
         for row in 0..size {
             let source = if row < demonstrations {
                 &self.demonstrations
@@ -184,9 +200,16 @@ impl Experience {
             let step = source.ahead(at, n, discount);
             normaliser.append(step.observation, &mut batch.observations);
             batch.actions.extend_from_slice(step.action);
+            if self.rewarder.is_some() {
+                seen.extend_from_slice(step.observation);
+                seen.extend_from_slice(step.action);
+            }
             batch.rewards.push(step.reward);
             normaliser.append(step.next_observation, &mut batch.next_observations);
             batch.discounts.push(step.discount);
+        }
+        if let Some(rewarder) = &self.rewarder {
+            batch.rewards = rewarder.rewards(seen, size)?;
         }
         Ok(())
     }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
+use rapport_reward::Relabel;
 
 use crate::checkpoint::PolicySpec;
 use crate::replay::Replay;
@@ -21,6 +23,10 @@ pub enum Mode {
 
 /// Named numbers of one update, for `metrics.jsonl` and the viewer.
 pub type Metrics = BTreeMap<String, f64>;
+
+/// A reward that is asked when a batch is drawn, because it changes while the policy learns. Its inputs are an observation and the
+/// action behind it, `[batch, obs_dim + action_dim]`.
+pub type Rewarder = Arc<dyn Relabel + Send + Sync>;
 
 /// One step of experience.
 #[derive(Clone, Debug, PartialEq)]
@@ -180,6 +186,14 @@ pub trait Learner: Policy {
     /// Stored experience, demonstrations last, for relabelling when the reward changes; empty for learners that keep none.
     fn replays(&mut self) -> Vec<&mut Replay> {
         Vec::new()
+    }
+
+    /// From now on, the rewards of a batch are what `rewarder` says of it, whatever was stored with its steps; it is not saved.
+    /// Fails for learners that draw no batches from stored experience, and for targets that look several steps ahead.
+    fn set_rewarder(&mut self, _: Rewarder) -> Result<(), PolicyError> {
+        Err(PolicyError::Other(
+            "this learner keeps no experience whose rewards could be asked for again; use td3 or sac".into(),
+        ))
     }
 
     /// Writes everything that is needed to go on exactly: networks, optimiser, replay, random state. Atomic.

@@ -15,7 +15,9 @@ use crate::critic::TwinCritics;
 use crate::gaussian::Draws;
 use crate::gaussian_policy::GaussianPolicy;
 use crate::off_policy::Experience;
-use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition, UniformPolicy};
+use crate::policy::{
+    Learner, Metrics, Mode, Policy, PolicyError, Rewarder, Transition, UniformPolicy,
+};
 use crate::replay::Replay;
 use crate::small::adam::Adam;
 use crate::small::mlp::Tape;
@@ -49,6 +51,8 @@ pub struct Sac {
 }
 
 impl Sac {
+    pub(crate) const KIND: &str = "sac";
+
     /// A fresh learner. The same seed, configuration and experience give the same bits.
     pub fn new(spec: PolicySpec, config: SacConfig, seed: u64) -> Result<Self, PolicyError> {
         spec.validate()?;
@@ -57,7 +61,7 @@ impl Sac {
             return Err(PolicyError::Other("the seed must be below 2^63".into()));
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let policy = GaussianPolicy::new(&spec, &config, seed, &mut rng)?;
+        let policy = GaussianPolicy::new(&spec, &config.actor(), seed, &mut rng)?;
         let (o, a) = (spec.observation_dim, spec.action_dim);
         let actor_parameters = policy.network.parameters.len();
         Ok(Self {
@@ -232,6 +236,10 @@ impl Learner for Sac {
             &mut self.experience.replay,
             &mut self.experience.demonstrations,
         ]
+    }
+
+    fn set_rewarder(&mut self, rewarder: Rewarder) -> Result<(), PolicyError> {
+        self.experience.set_rewarder(rewarder)
     }
 
     fn save(&self, dir: &Path) -> Result<(), PolicyError> {

@@ -12,7 +12,9 @@ use rand_chacha::rand_core::SeedableRng as _;
 use crate::checkpoint::PolicySpec;
 use crate::critic::TwinCritics;
 use crate::off_policy::Experience;
-use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition, UniformPolicy};
+use crate::policy::{
+    Learner, Metrics, Mode, Policy, PolicyError, Rewarder, Transition, UniformPolicy,
+};
 use crate::replay::Replay;
 use crate::small::adam::Adam;
 use crate::small::mlp::{Mlp, Tape};
@@ -187,6 +189,10 @@ impl Learner for Td3 {
             &mut self.experience.replay,
             &mut self.experience.demonstrations,
         ]
+    }
+
+    fn set_rewarder(&mut self, rewarder: Rewarder) -> Result<(), PolicyError> {
+        self.experience.set_rewarder(rewarder)
     }
 
     fn save(&self, dir: &Path) -> Result<(), PolicyError> {

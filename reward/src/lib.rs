@@ -19,7 +19,7 @@ pub mod transform;
 pub mod transport;
 
 pub use adversary::{
-    Adversary, AdversaryConfig, FrozenAdversary, Relabel, TokenAdversary, TokenConfig,
+    Adversary, AdversaryConfig, FrozenAdversary, Relabel, Steps, TokenAdversary, TokenConfig,
 };
 pub use align::{
     AdaptConfig, Adaptation, Adapted, AlignConfig, AlignReport, Aligned, Alignment, Comparisons,
@@ -48,3 +48,6 @@ pub use steps::{PerceptualSteps, StepsConfig};
 pub use store::{LoadedReward, RewardDir, StoredReward};
 pub use transform::{RewardTransform, Transform};
 pub use transport::TransportConfig;
+
+/// What is scored: rows of numbers over time, pictures' or others'.
+pub use rapport_perception::{EncoderSpec, Features};

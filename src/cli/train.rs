@@ -22,8 +22,8 @@ use crate::labelling::columns;
 use crate::schema;
 use crate::ui::Ui;
 
-/// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `dagger` copies an expert who watches, `iql` learns from recorded episodes and a reward, `sac` and
-/// `td3` practise in simulation on a reward.
+/// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `dagger` copies an expert who watches, `iql` learns from recorded episodes and a reward, `sac`,
+/// `td3` and `ppo` practise in simulation on a reward.
 ///
 /// The run's directory holds the resolved configuration, `metrics.jsonl` and a checkpoint; Ctrl-C saves, `--resume` goes on
 /// exactly where it stopped.
@@ -32,23 +32,25 @@ pub struct Args {
     /// How to learn.
     #[arg(long, value_enum, default_value_t = Learner::Sac)]
     pub policy: Learner,
-    /// A reward's directory, or `true` for the simulator's own reward (for comparison). `bc` copies steps the more, the more progress
+    /// A reward's directory; `true` for the simulator's own reward (for comparison); or `adversary`: `sac`, `td3` and `ppo` then learn it from
+    /// the demonstrations of --dataset while they practise, as SAM and GAIL do. `bc` copies steps the more, the more progress
     /// the reward sees after them.
-    #[arg(long, value_name = "DIR|true")]
+    #[arg(long, value_name = "DIR|true|adversary")]
     pub reward: Option<String>,
-    /// Demonstrations: what `bc`, `act` and `diffusion` copy, what `iql` learns from, what `sac` and `td3` start from.
+    /// Demonstrations: what `bc`, `act` and `diffusion` copy, what `iql` learns from, what `sac` and `td3` start from, what
+    /// an adversary compares with.
     #[arg(long, value_name = "DIR")]
     pub dataset: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
     pub environment: EnvironmentArgs,
-    /// Steps in the task (`sac`, `td3`).
+    /// Steps in the task (`sac`, `td3`, `ppo`).
     #[arg(long, default_value_t = 15_000)]
     pub steps: u64,
     /// Gradient steps per step in the task (`sac`, `td3`).
     #[arg(long, default_value_t = 1.0)]
     pub update_to_data: f64,
-    /// Discount per step (`sac`, `td3`, `iql`).
+    /// Discount per step (`sac`, `td3`, `ppo`, `iql`).
     #[arg(long, default_value_t = 0.97)]
     pub discount: f64,
     /// Gradient steps on demonstrations: 3000 for `act` and `diffusion`, 20000 for `iql`, unless said otherwise.
@@ -62,7 +64,7 @@ pub struct Args {
     /// Width of the two hidden layers.
     #[arg(long, default_value_t = 128)]
     pub hidden: usize,
-    /// Rewards are multiplied by this before the learner sees them (`sac`, `td3`, `iql`).
+    /// Rewards are multiplied by this before the learner sees them (`sac`, `td3`, `ppo`, `iql`).
     #[arg(long, default_value_t = 10.0)]
     pub reward_scale: f64,
     #[command(flatten)]
@@ -91,6 +93,10 @@ pub struct Args {
     #[arg(long)]
     #[serde(skip)]
     pub resume: bool,
+    /// With --resume, when the reward was learned anew: give everything stored its rewards first (`sac`, `td3`).
+    #[arg(long, requires = "resume")]
+    #[serde(skip)]
+    pub relabel: bool,
 }
 
 /// Gradient steps of `act` and `diffusion`, if nobody says how many.
@@ -110,6 +116,8 @@ pub enum Learner {
     Diffusion,
     /// Implicit Q-learning.
     Iql,
+    /// Proximal policy optimisation.
+    Ppo,
     /// Soft actor-critic.
     Sac,
     /// Twin delayed deep deterministic policy gradient.
@@ -138,7 +146,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Learner::Dagger => dagger::run(args, ui),
         Learner::Diffusion => diffusion::run(args, ui),
         Learner::Iql => iql::run(args, ui),
-        Learner::Sac | Learner::Td3 => online::run(args, ui),
+        Learner::Ppo | Learner::Sac | Learner::Td3 => online::run(args, ui),
     }
 }
 
@@ -195,15 +203,15 @@ fn transitions(
         .collect())
 }
 
-/// Puts demonstrations, labelled with the same reward as practice, beside the replay buffer.
-fn seed_with_demonstrations(
+/// Demonstrations, labelled with the same reward as practice.
+fn labelled_demonstrations(
     args: &Args,
     reward: Option<&LoadedReward>,
-    learner: &mut dyn rapport::policy::Learner,
+    spec: &PolicySpec,
     ui: Ui,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<Vec<Transition>>> {
     let Some(dir) = &args.dataset else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let dataset = rapport::dataset::Dataset::open(dir)?;
     let library = match reward {
@@ -218,7 +226,7 @@ fn seed_with_demonstrations(
         }
         None => None,
     };
-    for index in 0..dataset.len() {
+    let labelled = |index: usize| {
         let episode = dataset.episode_columns(index)?;
         let (observations, actions) = schema::observations_and_actions(&episode)?;
         // Row t holds what was seen before action t: the reward of action t is that of row t + 1.
@@ -244,15 +252,14 @@ fn seed_with_demonstrations(
                     .collect()
             }
         };
-        let transitions = transitions(
+        transitions(
             &observations,
             &actions,
             &rewards,
             args.reward_scale,
-            learner.spec(),
+            spec,
             dir,
-        )?;
-        learner.observe_demonstration(&transitions)?;
-    }
-    Ok(())
+        )
+    };
+    (0..dataset.len()).map(labelled).collect()
 }

@@ -1,5 +1,5 @@
 //! Measured experiments: what the papers claim, tried here, by commands that anyone can repeat (`rapport bench claim`, `rapport bench
-//! steps`, `rapport bench door`). They join simulator, encoder and rewards; only the door has a learner, PI2.
+//! steps`, `rapport bench door`, `rapport bench sam`). They join simulator, encoder and rewards; only the last two have a learner.
 
 pub mod claim;
 pub mod door;
@@ -7,6 +7,7 @@ pub mod filming;
 mod labels;
 pub mod manner;
 pub mod rivals;
+pub mod sam;
 mod side_by_side;
 mod statistics;
 pub mod steps;

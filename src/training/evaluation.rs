@@ -133,10 +133,11 @@ impl Evaluator {
         self.state.good = if enough { self.state.good + 1 } else { 0 };
         let first = self.state.best.is_none();
         let better = self.state.best.as_ref().is_some_and(|best| {
-            // Whoever trains on a learned reward has no referee to choose by.
+            // Whoever trains on a learned reward has no referee to choose by, and where the reward changes none at all: the newest then.
             let by = |e: &Evaluation| match reward {
                 RewardSource::Truth => (e.success_rate, e.true_return),
                 RewardSource::Learned(_) => (e.learned_return, 0.0),
+                RewardSource::Adversarial(_) => (e.steps as f64, 0.0),
             };
             by(&found).partial_cmp(&by(best)) == Some(Ordering::Greater)
         });

@@ -1,7 +1,8 @@
 //! Where the reward of a step comes from.
 
-use rapport::policy::Transition;
+use rapport::policy::{Learner, Metrics, Transition};
 
+use super::AdversarialReward;
 use crate::labelling::{Labeller, columns};
 
 /// Where the reward of a step comes from.
@@ -10,6 +11,8 @@ pub enum RewardSource {
     Truth,
     /// A learned reward; the referee is not asked.
     Learned(Box<Labeller>),
+    /// One that is learned meanwhile, from demonstrations; the referee is not asked.
+    Adversarial(Box<AdversarialReward>),
 }
 
 impl RewardSource {
@@ -27,11 +30,29 @@ impl RewardSource {
                 let numbers = columns(steps.map(|t| (&t.next_observation[..], &t.action[..])));
                 Ok(labeller.label(frames, numbers)?.per_step)
             }
+            Self::Adversarial(reward) => reward.label(transitions),
         }
     }
 
-    /// Whether it needs pictures, and the whole episode.
+    /// An episode of the learner's: what a reward that learns too makes of it, before the learner does.
+    pub fn learn(
+        &mut self,
+        transitions: &[Transition],
+        learner: &mut dyn Learner,
+    ) -> anyhow::Result<Metrics> {
+        match self {
+            Self::Truth | Self::Learned(_) => Ok(Metrics::new()),
+            Self::Adversarial(reward) => reward.learn(transitions, learner),
+        }
+    }
+
+    /// Whether it needs pictures.
     pub fn looks(&self) -> bool {
         matches!(self, Self::Learned(_))
+    }
+
+    /// Whether it needs the whole episode.
+    pub fn waits(&self) -> bool {
+        !matches!(self, Self::Truth)
     }
 }

@@ -7,6 +7,8 @@ mod blueprint;
 pub mod curves;
 mod recording;
 mod things;
+mod training;
 
 pub use recording::{Message, Recording};
 pub use things::things;
+pub use training::TrainingCurves;

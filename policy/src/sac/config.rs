@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gaussian_policy::GaussianShape;
 use crate::normaliser::ObservationScaling;
 use crate::off_policy::ExperienceConfig;
 use crate::policy::PolicyError;
@@ -89,6 +90,14 @@ impl SacConfig {
             initial_random_steps: self.initial_random_steps,
             discount: self.discount,
             n_step: self.n_step,
+        }
+    }
+
+    pub(super) fn actor(&self) -> GaussianShape {
+        GaussianShape {
+            hidden: self.hidden.clone(),
+            log_std_range: self.log_std_range,
+            observation_scaling: self.observation_scaling.clone(),
         }
     }
 

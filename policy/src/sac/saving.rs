@@ -12,7 +12,7 @@ impl Sac {
     /// Everything needed to go on exactly, from a directory that [`Learner::save`](crate::Learner::save) wrote.
     pub fn resume(dir: &Path) -> Result<Self, PolicyError> {
         let manifest = Manifest::read(dir)?;
-        if manifest.kind != GaussianPolicy::KIND {
+        if manifest.kind != Self::KIND {
             return Err(PolicyError::File {
                 path: dir.display().to_string(),
                 cause: format!("holds a policy of kind {}, not sac", manifest.kind),
@@ -31,8 +31,18 @@ impl Sac {
         )?;
         sac.rng = state.rng("rng")?;
         sac.experience.load(&state, &manifest, dir)?;
-        sac.policy = GaussianPolicy::load(&manifest, dir)?;
+        sac.policy = Self::load_policy(&manifest, dir)?;
         Ok(sac)
+    }
+
+    /// What acts, from such a directory or from one that holds no more.
+    pub(crate) fn load_policy(
+        manifest: &Manifest,
+        dir: &Path,
+    ) -> Result<GaussianPolicy, PolicyError> {
+        let config: SacConfig = manifest.config(dir)?;
+        config.validate()?;
+        GaussianPolicy::load(manifest, dir, &config.actor())
     }
 
     pub(super) fn write_policy(&self, dir: &Path) -> Result<(), PolicyError> {
@@ -42,7 +52,7 @@ impl Sac {
 
     fn manifest(&self) -> Result<Manifest, PolicyError> {
         Manifest::new(
-            GaussianPolicy::KIND,
+            Self::KIND,
             &self.policy.spec,
             &self.config,
             self.seed,

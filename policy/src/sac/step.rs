@@ -305,7 +305,7 @@ mod tests {
         let noise = tensor(&sac.draws.noise, [b, a], &device);
         let head = burn_forward(&actor, states.clone());
         let (mean, s) = (head.clone().narrow(1, 0, a), head.narrow(1, a, a));
-        let log_std = (s.tanh() + 1.0) * 3.5 - 5.0;
+        let log_std = ((s + 1.5) / 3.5).tanh() * 3.5 - 1.5;
         let u = mean.clone() + log_std.clone().exp() * noise.clone();
         let action = u.clone().tanh();
         let gauss = noise.powi_scalar(2) * -0.5 - log_std - 0.5 * std::f32::consts::TAU.ln();

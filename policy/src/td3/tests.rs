@@ -225,3 +225,55 @@ fn a_reward_that_is_no_number_is_refused_and_senseless_settings_are_named() {
             .contains("target_noise")
     );
 }
+
+/// Pays for the first action component.
+struct FirstAction(usize);
+
+impl rapport_reward::Relabel for FirstAction {
+    fn relabel(
+        &self,
+        steps: &rapport_reward::Steps,
+    ) -> Result<Vec<f64>, rapport_reward::RewardError> {
+        Ok(steps
+            .inputs
+            .rows()
+            .map(|row| f64::from(row[self.0]))
+            .collect())
+    }
+}
+
+#[test]
+fn a_rewarder_is_asked_instead_of_what_was_stored() {
+    let (o, a) = (4, 2);
+    let experience = steps(200, 5, (o, a));
+    // The same reward, once stored and once asked for; what is stored in the second case is wrong.
+    let mut stored = experience.clone();
+    for step in &mut stored {
+        step.reward = step.action[0];
+    }
+    let learn = |steps: &[Transition], rewarder: Option<FirstAction>| {
+        let mut td3 = Td3::new(PolicySpec::new(o, a), config(), 3).unwrap();
+        td3.observe(steps).unwrap();
+        if let Some(rewarder) = rewarder {
+            td3.set_rewarder(std::sync::Arc::new(rewarder)).unwrap();
+        }
+        for _ in 0..5 {
+            td3.update().unwrap();
+        }
+        td3.policy().network.parameters
+    };
+    let asked = learn(&experience, Some(FirstAction(o)));
+    assert_eq!(asked, learn(&stored, None));
+    assert_ne!(asked, learn(&experience, None));
+}
+
+#[test]
+fn a_rewarder_goes_with_targets_of_one_step_only() {
+    let config = Td3Config {
+        n_step: 3,
+        ..config()
+    };
+    let mut td3 = Td3::new(PolicySpec::new(4, 2), config, 3).unwrap();
+    let error = td3.set_rewarder(std::sync::Arc::new(FirstAction(4)));
+    assert!(error.unwrap_err().to_string().contains("n_step"));
+}

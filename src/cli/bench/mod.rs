@@ -2,6 +2,7 @@
 
 mod claim;
 mod door;
+mod sam;
 mod sim;
 mod steps;
 
@@ -27,6 +28,7 @@ enum What {
     Sim(sim::Args),
     Claim(claim::Args),
     Door(door::Args),
+    Sam(sam::Args),
     Steps(steps::Args),
     #[command(external_subcommand)]
     Other(Vec<OsString>),
@@ -39,13 +41,14 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Some(What::Sim(args)) => sim::run(args, ui),
         Some(What::Claim(args)) => claim::run(args, ui),
         Some(What::Door(args)) => door::run(args, ui),
+        Some(What::Sam(args)) => sam::run(args, ui),
         Some(What::Steps(args)) => steps::run(args, ui),
         Some(What::Other(words)) => {
             let name = words
                 .first()
                 .map(|word| word.to_string_lossy().into_owned());
             Err(Usage(format!(
-                "there is no bench {}; there are sim, claim, door and steps",
+                "there is no bench {}; there are sim, claim, door, sam and steps",
                 name.unwrap_or_default()
             ))
             .into())

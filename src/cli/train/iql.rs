@@ -2,7 +2,7 @@
 
 use rapport::policy::{AdamConfig, Iql, IqlConfig, Learner as _};
 
-use super::{Args, seed_with_demonstrations};
+use super::{Args, labelled_demonstrations};
 use crate::cli::Usage;
 use crate::interrupt;
 use crate::run_dir::{self, MetricsLog};
@@ -48,7 +48,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         };
         let mut learner = Iql::new(spec, config, args.seed)?;
         let reward = learned.as_ref().map(|(reward, _)| reward);
-        seed_with_demonstrations(args, reward, &mut learner, ui)?;
+        for episode in labelled_demonstrations(args, reward, learner.spec(), ui)? {
+            learner.observe_demonstration(&episode)?;
+        }
         run_dir::create(&args.out, "train", args.seed, args)?;
         learner
     };

@@ -1,24 +1,30 @@
-//! `--policy sac` and `--policy td3`: practice in simulation on a reward.
+//! `--policy sac`, `td3` and `ppo`: practice in simulation on a reward.
 
 use std::path::Path;
 
-use rapport::policy::{HiddenNorm, PolicySpec, Sac, SacConfig, Td3, Td3Config};
+use rapport::policy::{
+    AdamConfig, HiddenNorm, ObservationScaling, PolicySpec, Ppo, PpoConfig, Sac, SacConfig, Td3,
+    Td3Config, Transition,
+};
 use serde::{Deserialize, Serialize};
 
-use super::{Args, Learner, seed_with_demonstrations};
+use super::{Args, Learner, demonstrations, labelled_demonstrations};
 use crate::cli::Usage;
 use crate::cli::environment::EnvironmentArgs;
 use crate::clips::camera_of;
 use crate::labelling::Labeller;
 use crate::run_dir::{self, MetricsLog};
 use crate::schema;
-use crate::training::{Bench, EvaluationConfig, Players, RewardSource, TrainingConfig, train};
+use crate::training::{
+    AdversarialConfig, AdversarialReward, Bench, EvaluationConfig, Players, RewardSource,
+    TrainingConfig, relabel, train,
+};
 use crate::ui::Ui;
 
 /// Settings of what practises.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
 pub struct OnlineArgs {
-    /// Transitions per update (`sac`, `td3`).
+    /// Transitions per update (`sac`, `td3`, `ppo`).
     #[arg(long, default_value_t = 128)]
     pub batch: usize,
     /// Random steps before the first update (`sac`, `td3`).
@@ -30,23 +36,35 @@ pub struct OnlineArgs {
     /// Normalisation in the critics: `layer` is steadier with demonstrations and many updates, `none` is as in the papers (`sac`, `td3`).
     #[arg(long, value_enum, default_value_t = Norm::Layer)]
     pub critic_norm: Norm,
-    /// Step size of the optimisers (`sac`, `td3`).
+    /// Step size of the optimisers (`sac`, `td3`, `ppo`).
     #[arg(long, default_value_t = 3e-4)]
     pub learning_rate: f64,
-    /// Threads that play episodes while the learner learns (`sac`, `td3`); 0: it plays itself, and where the reward is known at once
+    /// Weight of the entropy at the start (`sac`), which then learns it.
+    #[arg(long, default_value_t = 0.2)]
+    #[serde(default = "usual_temperature")]
+    pub temperature: f64,
+    /// How observations are scaled: `running` by mean and deviation of what was seen so far, or `none` (`sac`, `td3`, `ppo`).
+    #[arg(long, value_enum, default_value_t = Scaling::Running)]
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// Steps that are collected before they are learned from (`ppo`).
+    #[arg(long, default_value_t = 2048)]
+    #[serde(default = "usual_horizon")]
+    pub horizon: usize,
+    /// Threads that play episodes while the learner learns (`sac`, `td3`, `ppo`); 0: it plays itself, and where the reward is known at once
     /// learns after each step. The result depends on their number, not on their speed.
     #[arg(long, default_value_t = 0)]
     pub workers: usize,
-    /// Steps between evaluations with the actor's best actions, 0: none; the best policy so far is kept in OUT/best (`sac`, `td3`).
+    /// Steps between evaluations with the actor's best actions, 0: none; the best policy so far is kept in OUT/best (`sac`, `td3`, `ppo`).
     #[arg(long, default_value_t = 0, value_name = "STEPS")]
     pub eval_every: u64,
-    /// Episodes of an evaluation (`sac`, `td3`).
+    /// Episodes of an evaluation (`sac`, `td3`, `ppo`).
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub eval_episodes: usize,
-    /// Stop once this share of the episodes succeeds, by the task's own test, in two evaluations on end (`sac`, `td3`).
+    /// Stop once this share of the episodes succeeds, by the task's own test, in two evaluations on end (`sac`, `td3`, `ppo`).
     #[arg(long, value_name = "SHARE")]
     pub stop_at_success: Option<f64>,
-    /// Stop once the mean true return is this high in two evaluations on end (`sac`, `td3`).
+    /// Stop once the mean true return is this high in two evaluations on end (`sac`, `td3`, `ppo`).
     #[arg(long, value_name = "RETURN", allow_negative_numbers = true)]
     pub stop_at_return: Option<f64>,
 }
@@ -61,16 +79,38 @@ pub enum Norm {
     Layer,
 }
 
+/// How observations are scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scaling {
+    /// By mean and standard deviation of everything seen so far.
+    #[default]
+    Running,
+    /// Not at all.
+    None,
+}
+
+fn usual_temperature() -> f64 {
+    SacConfig::default().initial_temperature
+}
+
+fn usual_horizon() -> usize {
+    PpoConfig::default().horizon
+}
+
+/// The reward that is learned meanwhile.
+const ADVERSARY: &str = "adversary";
+
 /// Practises.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    let name = if args.policy == Learner::Td3 {
-        "td3"
-    } else {
-        "sac"
+    let name = match args.policy {
+        Learner::Ppo => "ppo",
+        Learner::Td3 => "td3",
+        _ => "sac",
     };
     let word = args.reward.as_deref().ok_or_else(|| {
         Usage(format!(
-            "{name} needs a reward: --reward DIR, or --reward true to compare"
+            "{name} needs a reward: --reward DIR, --reward adversary to learn one from demonstrations meanwhile, or --reward true to compare"
         ))
     })?;
     let options = &args.online;
@@ -79,6 +119,12 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         return Err(
             Usage("--stop-at-success and --stop-at-return need --eval-every".into()).into(),
         );
+    }
+    if word == ADVERSARY && (args.resume || options.workers > 0) {
+        return Err(Usage(
+            "--reward adversary learns beside the policy in one process: it goes with neither --resume nor --workers".into(),
+        )
+        .into());
     }
     let size = demonstration_size(args)?;
     // A run keeps what it practises in, as it keeps everything else.
@@ -96,11 +142,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         let mut learner = fresh(args, spec)?;
         run_dir::create(&args.out, "train", args.seed, args)?;
         run_dir::write_atomically(&kept, resolved.as_bytes())?;
-        let learned = match word {
-            "true" => None,
-            dir => Some(crate::cli::reward::open_reward(dir.as_ref(), args.device)?.0),
-        };
-        seed_with_demonstrations(args, learned.as_ref(), &mut *learner, ui)?;
+        for episode in seeds(args, word, learner.spec(), ui)? {
+            learner.observe_demonstration(&episode)?;
+        }
         learner
     };
     let config = TrainingConfig {
@@ -115,6 +159,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         },
         ..TrainingConfig::default()
     };
+    if args.relabel {
+        give_new_rewards(args, word, &mut home, &mut *learner, &config, ui)?;
+    }
     let mut log = MetricsLog::open(&args.out)?;
     let bar = ui.bar(args.steps, &format!("{name} on {}", args.environment.env));
     let players = if options.workers == 0 {
@@ -162,6 +209,54 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     })
 }
 
+/// Demonstrations to start from, with their rewards. What an adversary will pay for one is not known yet.
+fn seeds(
+    args: &Args,
+    word: &str,
+    spec: &PolicySpec,
+    ui: Ui,
+) -> anyhow::Result<Vec<Vec<Transition>>> {
+    let learned = match word {
+        ADVERSARY => return Ok(Vec::new()),
+        "true" => None,
+        dir => Some(crate::cli::reward::open_reward(dir.as_ref(), args.device)?.0),
+    };
+    labelled_demonstrations(args, learned.as_ref(), spec, ui)
+}
+
+/// Gives what a resumed learner has stored the rewards as they are now.
+fn give_new_rewards(
+    args: &Args,
+    word: &str,
+    home: &mut Bench,
+    learner: &mut dyn rapport::policy::Learner,
+    config: &TrainingConfig,
+    ui: Ui,
+) -> anyhow::Result<()> {
+    let bar = ui.bar(learner.episodes(), "relabelling");
+    let episodes = relabel(
+        &mut home.practice,
+        &mut home.reward,
+        learner,
+        config,
+        || {
+            bar.inc(1);
+        },
+    )?;
+    bar.finish_and_clear();
+    let seeds = seeds(args, word, &learner.spec().clone(), ui)?;
+    for demonstrations in learner.replays().into_iter().skip(1) {
+        demonstrations.relabel(|stored| {
+            let labelled = seeds.get(usize::try_from(stored.id()).ok()?)?;
+            Some(labelled.iter().map(|step| step.reward).collect())
+        })?;
+    }
+    ui.say(format!(
+        "{episodes} episodes have the rewards of {word} now"
+    ));
+    Ok(())
+}
+
 /// A place to practise, and what rewards there.
 fn bench(
     args: &Args,
@@ -172,6 +267,15 @@ fn bench(
     let practice = environment.practice(size)?;
     let reward = match word {
         "true" => RewardSource::Truth,
+        ADVERSARY => {
+            let (spec, demonstrations) = demonstrations(args, "--reward adversary")?;
+            let config = AdversarialConfig {
+                scale: args.reward_scale,
+                ..AdversarialConfig::default()
+            };
+            let reward = AdversarialReward::new(&demonstrations, &spec, &config, args.seed)?;
+            RewardSource::Adversarial(Box::new(reward))
+        }
         dir => {
             let (reward, encoder) = crate::cli::reward::open_reward(dir.as_ref(), args.device)?;
             let labeller = Labeller::new(encoder, reward.model, practice.policy_hz());
@@ -188,49 +292,78 @@ fn fresh(args: &Args, spec: PolicySpec) -> anyhow::Result<Box<dyn rapport::polic
         Norm::None => HiddenNorm::None,
         Norm::Layer => HiddenNorm::Layer,
     };
-    let adam = rapport::policy::AdamConfig {
+    let adam = AdamConfig {
         learning_rate: options.learning_rate,
         ..Default::default()
     };
-    Ok(if args.policy == Learner::Td3 {
-        let config = Td3Config {
-            hidden,
-            critic_norm,
-            discount: args.discount,
-            batch: options.batch,
-            update_to_data: args.update_to_data,
-            initial_random_steps: options.random_steps,
-            n_step: options.n_step,
-            actor_adam: adam.clone(),
-            critic_adam: adam,
-            ..Td3Config::default()
-        };
-        config.validate().map_err(|e| Usage(e.to_string()))?;
-        Box::new(Td3::new(spec, config, args.seed)?)
-    } else {
-        let config = SacConfig {
-            hidden,
-            critic_norm,
-            discount: args.discount,
-            batch: options.batch,
-            update_to_data: args.update_to_data,
-            initial_random_steps: options.random_steps,
-            n_step: options.n_step,
-            actor_adam: adam.clone(),
-            critic_adam: adam.clone(),
-            temperature_adam: adam,
-            ..SacConfig::default()
-        };
-        config.validate().map_err(|e| Usage(e.to_string()))?;
-        Box::new(Sac::new(spec, config, args.seed)?)
+    let observation_scaling = match options.scaling {
+        Scaling::Running => ObservationScaling::Running,
+        Scaling::None => ObservationScaling::None,
+    };
+    Ok(match args.policy {
+        Learner::Ppo => {
+            let usual = PpoConfig::default();
+            let adam = |usual: &AdamConfig| AdamConfig {
+                learning_rate: options.learning_rate,
+                ..usual.clone()
+            };
+            let config = PpoConfig {
+                hidden,
+                discount: args.discount,
+                batch: options.batch,
+                horizon: options.horizon,
+                observation_scaling,
+                actor_adam: adam(&usual.actor_adam),
+                value_adam: adam(&usual.value_adam),
+                ..usual
+            };
+            config.validate().map_err(|e| Usage(e.to_string()))?;
+            Box::new(Ppo::new(spec, config, args.seed)?)
+        }
+        Learner::Td3 => {
+            let config = Td3Config {
+                hidden,
+                critic_norm,
+                discount: args.discount,
+                batch: options.batch,
+                update_to_data: args.update_to_data,
+                initial_random_steps: options.random_steps,
+                n_step: options.n_step,
+                observation_scaling,
+                actor_adam: adam.clone(),
+                critic_adam: adam,
+                ..Td3Config::default()
+            };
+            config.validate().map_err(|e| Usage(e.to_string()))?;
+            Box::new(Td3::new(spec, config, args.seed)?)
+        }
+        _ => {
+            let config = SacConfig {
+                hidden,
+                critic_norm,
+                discount: args.discount,
+                batch: options.batch,
+                update_to_data: args.update_to_data,
+                initial_random_steps: options.random_steps,
+                initial_temperature: options.temperature,
+                n_step: options.n_step,
+                observation_scaling,
+                actor_adam: adam.clone(),
+                critic_adam: adam.clone(),
+                temperature_adam: adam,
+                ..SacConfig::default()
+            };
+            config.validate().map_err(|e| Usage(e.to_string()))?;
+            Box::new(Sac::new(spec, config, args.seed)?)
+        }
     })
 }
 
 fn resume(policy: Learner, dir: &Path) -> anyhow::Result<Box<dyn rapport::policy::Learner>> {
-    Ok(if policy == Learner::Td3 {
-        Box::new(Td3::resume(dir)?)
-    } else {
-        Box::new(Sac::resume(dir)?)
+    Ok(match policy {
+        Learner::Ppo => Box::new(Ppo::resume(dir)?),
+        Learner::Td3 => Box::new(Td3::resume(dir)?),
+        _ => Box::new(Sac::resume(dir)?),
     })
 }
 

@@ -1,0 +1,140 @@
+//! [`AdversarialReward`]: a reward that is learned while the policy practises, from demonstrations and from what the policy does
+//! (SAM, arXiv 2006.16785; GAIL before it).
+
+use std::sync::Arc;
+
+use rapport::policy::{Learner, Metrics, PolicySpec, Transition};
+use rapport::reward::adversary::UpdateReport;
+use rapport::reward::{
+    Adversary, AdversaryConfig, Clip, EncoderSpec, Features, FrozenAdversary, Relabel, RewardError,
+    Steps,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::schema::ACTION;
+
+/// How such a reward is learned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdversarialConfig {
+    /// The discriminator.
+    pub adversary: AdversaryConfig,
+    /// Its gradient steps per step in the task.
+    pub updates_per_step: f64,
+    /// Its pay is multiplied by this before the learner sees it.
+    pub scale: f64,
+}
+
+impl Default for AdversarialConfig {
+    fn default() -> Self {
+        Self {
+            adversary: AdversaryConfig::default(),
+            updates_per_step: 0.5,
+            scale: 1.0,
+        }
+    }
+}
+
+/// A discriminator of observations and actions, learned after each episode.
+pub struct AdversarialReward {
+    adversary: Adversary,
+    now: Arc<FrozenAdversary>,
+    updates_per_step: f64,
+    scale: f64,
+    owed: f64,
+    last: UpdateReport,
+}
+
+/// The newest discriminator, for batches.
+struct Scaled(Arc<FrozenAdversary>, f64);
+
+impl Relabel for Scaled {
+    fn relabel(&self, steps: &Steps) -> Result<Vec<f64>, RewardError> {
+        let rewards = self.0.relabel(steps)?;
+        Ok(rewards.into_iter().map(|r| r * self.1).collect())
+    }
+}
+
+impl AdversarialReward {
+    /// For demonstrations of the task. Fails without any.
+    pub fn new(
+        demonstrations: &[Vec<Transition>],
+        spec: &PolicySpec,
+        config: &AdversarialConfig,
+        seed: u64,
+    ) -> anyhow::Result<Self> {
+        let encoder = EncoderSpec {
+            name: "observation".into(),
+            dim: spec.observation_dim,
+            fingerprint: "observation".into(),
+        };
+        let clips: Vec<Clip> = demonstrations
+            .iter()
+            .map(|episode| {
+                let observations = episode.iter().flat_map(|t| t.observation.iter().copied());
+                let actions = episode.iter().flat_map(|t| t.action.iter().copied());
+                let observations = Features::new(spec.observation_dim, observations.collect());
+                let actions = Features::new(spec.action_dim, actions.collect());
+                let mut clip = Clip::from_features(observations, 1.0);
+                clip.columns.insert(ACTION.into(), actions);
+                clip
+            })
+            .collect();
+        let settings = AdversaryConfig {
+            columns: vec![ACTION.into()],
+            ..config.adversary.clone()
+        };
+        let adversary = Adversary::new(&encoder, &clips, &settings, seed)?;
+        Ok(Self {
+            now: Arc::new(adversary.freeze()?),
+            adversary,
+            updates_per_step: config.updates_per_step,
+            scale: config.scale,
+            owed: 0.0,
+            last: UpdateReport::default(),
+        })
+    }
+
+    /// Rewards of an episode as the discriminator is now, `[time]`.
+    pub fn label(&self, transitions: &[Transition]) -> anyhow::Result<Vec<f64>> {
+        Ok(self.now.relabel(&steps(transitions))?)
+    }
+
+    /// Learns from an episode, and from now on rewards the learner's batches as it then is.
+    pub fn learn(
+        &mut self,
+        transitions: &[Transition],
+        learner: &mut dyn Learner,
+    ) -> anyhow::Result<Metrics> {
+        self.adversary.observe(&steps(transitions))?;
+        self.owed += self.updates_per_step * transitions.len() as f64;
+        let due = self.owed as usize;
+        if due > 0 {
+            self.owed -= due as f64;
+            self.last = self.adversary.update(due)?;
+        }
+        self.now = Arc::new(self.adversary.freeze()?);
+        learner.set_rewarder(Arc::new(Scaled(self.now.clone(), self.scale)))?;
+        let report = [
+            ("adversary_loss", self.last.loss),
+            ("adversary_demonstrations", self.last.demonstrations),
+            ("adversary_rollouts", self.last.rollouts),
+            ("adversary_gradient", self.last.gradient),
+        ];
+        Ok(report.map(|(name, value)| (name.into(), value)).into())
+    }
+}
+
+/// Observations with the actions taken there behind them.
+fn steps(transitions: &[Transition]) -> Steps {
+    let width = transitions
+        .first()
+        .map_or(0, |t| t.observation.len() + t.action.len());
+    let rows = transitions
+        .iter()
+        .flat_map(|t| t.observation.iter().chain(&t.action).copied());
+    Steps {
+        inputs: Features::new(width, rows.collect()),
+        absorbing: Vec::new(),
+    }
+}
