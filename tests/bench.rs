@@ -111,3 +111,22 @@ fn steps_are_measured_from_demonstrations_to_tables() {
     }
     assert_eq!(found["measurements"], bench(&words)["measurements"]);
 }
+
+#[test]
+fn imitation_by_an_adversary_is_measured_with_and_without_what_keeps_it_from_being_steep() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("sam");
+    let found = bench(&["sam", "--quick", "--out", out.to_str().unwrap()]);
+    for name in ["sam.md", "sam.json", "sam.png"] {
+        assert!(out.join(name).exists(), "{name}");
+    }
+    let lines = found["lines"].as_array().unwrap();
+    assert_eq!(
+        (lines.len(), found["runs"].as_array().unwrap().len()),
+        (4, 4)
+    );
+    let gradient = |at: usize| lines[at]["gradient"]["value"].as_f64().unwrap();
+    // Nothing, a penalty, spectral normalisation, both.
+    assert!(gradient(0) > 1.5, "{}", gradient(0));
+    assert!((1..4).all(|at| gradient(at) < 1.2), "{lines:?}");
+}

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::act::Act;
 use crate::bc::Bc;
 use crate::diffusion::Diffusion;
-use crate::iql::IqlPolicy;
+use crate::iql::Iql;
 use crate::policy::{Policy, PolicyError};
 use crate::ppo::Ppo;
 use crate::sac::Sac;
@@ -349,7 +349,7 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
         Bc::KIND => Ok(Box::new(Bc::load(&manifest, dir)?)),
         Diffusion::KIND => Ok(Box::new(Diffusion::load(&manifest, dir)?)),
         DeterministicPolicy::KIND => Ok(Box::new(DeterministicPolicy::load(&manifest, dir)?)),
-        IqlPolicy::KIND => Ok(Box::new(IqlPolicy::load(&manifest, dir)?)),
+        Iql::KIND => Ok(Box::new(Iql::load_policy(&manifest, dir)?)),
         kind => Err(file_error(
             &dir.join(MANIFEST),
             format!(

@@ -117,15 +117,6 @@ pub(crate) fn unsquash(action: f32) -> f32 {
     action.clamp(-1.0 + 1e-6, 1.0 - 1e-6).atanh()
 }
 
-/// Entropy of the Gaussian of one head `[2A]` before squashing.
-pub(crate) fn entropy(head: &[f32], range: LogStdRange) -> f32 {
-    let spreads = &head[head.len() / 2..];
-    spreads
-        .iter()
-        .map(|&s| log_std(s, range).0 + HALF_LN_TAU + 0.5)
-        .sum()
-}
-
 /// `ln p(action)` of one head `[2A]`; actions on the border count as just inside it.
 pub(crate) fn log_prob(head: &[f32], action: &[f32], range: LogStdRange) -> f32 {
     let dim = action.len();

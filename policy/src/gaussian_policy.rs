@@ -23,7 +23,7 @@ pub(crate) struct GaussianShape {
     pub(crate) observation_scaling: ObservationScaling,
 }
 
-/// The actor of soft actor-critic and of proximal policy optimisation: acts in a few microseconds, without allocation but for the action.
+/// The actor of soft actor-critic: acts in a few microseconds, without allocation but for the action.
 #[derive(Clone, Debug)]
 pub struct GaussianPolicy {
     pub(crate) spec: PolicySpec,

@@ -10,20 +10,19 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
 use crate::checkpoint::PolicySpec;
+use crate::clipped_gaussian_policy::ClippedGaussianPolicy;
 use crate::critic::TwinCritics;
 use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};
 use crate::replay::{Replay, check_episode};
 use crate::small::adam::Adam;
 use crate::small::mlp::{HiddenNorm, Mlp, Tape};
 
-mod actor;
 mod config;
 mod saving;
 mod step;
 #[cfg(test)]
 mod tests;
 
-pub use actor::IqlPolicy;
 pub use config::{Advantage, IqlConfig};
 use step::Batch;
 
@@ -32,7 +31,7 @@ use step::Batch;
 pub struct Iql {
     config: IqlConfig,
     seed: u64,
-    policy: IqlPolicy,
+    policy: ClippedGaussianPolicy,
     actor_adam: Adam,
     log_std_adam: Adam,
     critics: TwinCritics,
@@ -55,6 +54,8 @@ pub struct Iql {
 }
 
 impl Iql {
+    pub(crate) const KIND: &str = "iql";
+
     /// A fresh learner. The same seed, configuration and experience give the same bits.
     pub fn new(spec: PolicySpec, config: IqlConfig, seed: u64) -> Result<Self, PolicyError> {
         spec.validate()?;
@@ -63,7 +64,7 @@ impl Iql {
             return Err(PolicyError::Other("the seed must be below 2^63".into()));
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let policy = IqlPolicy::new(&spec, &config, seed, &mut rng)?;
+        let policy = ClippedGaussianPolicy::new(&spec, config.actor(), seed, &mut rng)?;
         let (o, a) = (spec.observation_dim, spec.action_dim);
         let value = Mlp::new(o, &config.hidden, 1, HiddenNorm::None, &mut rng);
         let actor_parameters = policy.network.parameters.len();
@@ -108,7 +109,7 @@ impl Iql {
     }
 
     /// A copy of the actor.
-    pub fn policy(&self) -> IqlPolicy {
+    pub fn policy(&self) -> ClippedGaussianPolicy {
         self.policy.clone()
     }
 

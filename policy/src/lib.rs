@@ -4,6 +4,8 @@ pub mod act;
 pub mod bc;
 pub mod checkpoint;
 pub mod chunk_queue;
+mod clipped_gaussian;
+pub mod clipped_gaussian_policy;
 mod critic;
 pub mod dagger;
 #[allow(dead_code, reason = "one policy uses what another does not")]
@@ -31,13 +33,14 @@ pub use act::{Act, ActConfig};
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Manifest, PolicySpec, load_policy};
 pub use chunk_queue::{ChunkQueue, ChunkQueueConfig};
+pub use clipped_gaussian_policy::ClippedGaussianPolicy;
 pub use dagger::{Dagger, DaggerConfig};
 pub use deep::layers::Activation;
 pub use deep::schedule::Schedule;
 pub use deep::transformer::NormPlace;
 pub use diffusion::{Diffusion, DiffusionConfig};
 pub use gaussian_policy::GaussianPolicy;
-pub use iql::{Iql, IqlConfig, IqlPolicy};
+pub use iql::{Iql, IqlConfig};
 pub use normaliser::ObservationScaling;
 pub use policy::{
     Learner, Metrics, Mode, Policy, PolicyError, Rewarder, Transition, UniformPolicy,

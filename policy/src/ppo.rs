@@ -6,9 +6,8 @@
 //! minimise  E (V(s) - (A + V_collected(s)))²
 //! ```
 //!
-//! Departures: actions are squashed into `-1..=1` by tanh and the standard deviation depends on the observation, as in soft actor-critic, so
-//! that an action at the border has the probability it was drawn with; the entropy is that before squashing; actor and value have
-//! optimisers of their own. One [`Learner::update`] is a whole round: every epoch over everything collected. The round is in
+//! Departures: the mean stays inside `-1..=1` by tanh, and an action that was cut off at the border counts with the probability of all that is
+//! cut off there (see `clipped_gaussian`); the entropy is that before cutting off; actor and value have optimisers of their own. One [`Learner::update`] is a whole round: every epoch over everything collected. The round is in
 //! `ppo/step.rs`.
 
 use std::path::Path;
@@ -17,7 +16,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
 use crate::checkpoint::{Manifest, PolicySpec};
-use crate::gaussian_policy::GaussianPolicy;
+use crate::clipped_gaussian::Likelihood;
+use crate::clipped_gaussian_policy::ClippedGaussianPolicy;
 use crate::normaliser::Normaliser;
 use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Rewarder, Transition};
 use crate::replay::{Replay, check_episode};
@@ -41,8 +41,9 @@ use step::Round;
 pub struct Ppo {
     config: PpoConfig,
     seed: u64,
-    policy: GaussianPolicy,
+    policy: ClippedGaussianPolicy,
     actor_adam: Adam,
+    log_std_adam: Adam,
     value: Mlp,
     value_adam: Adam,
     /// What the policy did since the last round.
@@ -59,6 +60,7 @@ pub struct Ppo {
     value_tape: Tape,
     observations: Vec<f32>,
     head_gradient: Vec<f32>,
+    found: Vec<Likelihood>,
     actor_gradient: Vec<f32>,
     value_gradient: Vec<f32>,
 }
@@ -74,7 +76,9 @@ impl Ppo {
             return Err(PolicyError::Other("the seed must be below 2^63".into()));
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let policy = GaussianPolicy::new(&spec, &config.actor(), seed, &mut rng)?;
+        let mut policy = ClippedGaussianPolicy::new(&spec, config.actor(), seed, &mut rng)?;
+        let [low, high] = config.log_std_range.map(|x| x as f32);
+        policy.log_std.fill(0.0f32.clamp(low, high));
         let value = Mlp::new(
             spec.observation_dim,
             &config.hidden,
@@ -86,6 +90,7 @@ impl Ppo {
         Ok(Self {
             seed,
             actor_adam: Adam::new(config.actor_adam.clone(), actor),
+            log_std_adam: Adam::new(config.actor_adam.clone(), spec.action_dim),
             value_adam: Adam::new(config.value_adam.clone(), critic),
             value,
             collected: Self::memory(&spec),
@@ -100,6 +105,7 @@ impl Ppo {
             value_tape: Tape::default(),
             observations: Vec::new(),
             head_gradient: Vec::new(),
+            found: Vec::new(),
             actor_gradient: vec![0.0; actor],
             value_gradient: vec![0.0; critic],
             policy,
@@ -113,7 +119,7 @@ impl Ppo {
     }
 
     /// A copy of the actor, for evaluation or for other threads.
-    pub fn policy(&self) -> GaussianPolicy {
+    pub fn policy(&self) -> ClippedGaussianPolicy {
         self.policy.clone()
     }
 
@@ -137,11 +143,12 @@ impl Ppo {
         let state = StateReader::new(&path, &bytes)?;
         ppo.value.load("value", &state)?;
         ppo.actor_adam.load("actor.adam", &state)?;
+        ppo.log_std_adam.load("actor.log_std.adam", &state)?;
         ppo.value_adam.load("value.adam", &state)?;
         ppo.seen.load(&state)?;
         ppo.rng = state.rng("rng")?;
         [ppo.steps, ppo.episodes, ppo.updates] = state.u64("counters")?;
-        let (path, bytes) = manifest.part(dir, "collected")?;
+        let (path, bytes) = manifest.part(dir, "replay")?;
         ppo.collected.load(&StateReader::new(&path, &bytes)?)?;
         ppo.policy = Self::load_policy(&manifest, dir)?;
         Ok(ppo)
@@ -151,10 +158,10 @@ impl Ppo {
     pub(crate) fn load_policy(
         manifest: &Manifest,
         dir: &Path,
-    ) -> Result<GaussianPolicy, PolicyError> {
+    ) -> Result<ClippedGaussianPolicy, PolicyError> {
         let config: PpoConfig = manifest.config(dir)?;
         config.validate()?;
-        GaussianPolicy::load(manifest, dir, &config.actor())
+        ClippedGaussianPolicy::load(manifest, dir, config.actor())
     }
 
     fn manifest(&self) -> Result<Manifest, PolicyError> {
@@ -251,6 +258,7 @@ impl Learner for Ppo {
         let mut learner = StateDict::default();
         self.value.save("value", &mut learner);
         self.actor_adam.save("actor.adam", &mut learner);
+        self.log_std_adam.save("actor.log_std.adam", &mut learner);
         self.value_adam.save("value.adam", &mut learner);
         self.seen.save(&mut learner);
         learner.rng("rng", &self.rng);
@@ -261,7 +269,7 @@ impl Learner for Ppo {
         let parts = [
             ("policy", self.policy_bytes()?),
             ("learner", learner.to_bytes(self.updates)?),
-            ("collected", collected.to_bytes(self.updates)?),
+            ("replay", collected.to_bytes(self.updates)?),
         ];
         self.manifest()?.write(dir, parts)
     }

@@ -80,6 +80,10 @@ impl Default for IqlConfig {
 }
 
 impl IqlConfig {
+    pub(super) fn actor(&self) -> (&[usize], &ObservationScaling) {
+        (&self.hidden, &self.observation_scaling)
+    }
+
     /// Says what is wrong with these settings, if anything.
     pub fn validate(&self) -> Result<(), PolicyError> {
         let [low, high] = self.log_std_range;

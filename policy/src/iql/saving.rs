@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::{Iql, IqlConfig, IqlPolicy};
+use super::{Iql, IqlConfig};
 use crate::checkpoint::Manifest;
+use crate::clipped_gaussian_policy::ClippedGaussianPolicy;
 use crate::policy::PolicyError;
 use crate::state::{StateDict, StateReader};
 
@@ -11,7 +12,7 @@ impl Iql {
     /// Everything needed to go on exactly, from a directory that [`Learner::save`](crate::Learner::save) wrote.
     pub fn resume(dir: &Path) -> Result<Self, PolicyError> {
         let manifest = Manifest::read(dir)?;
-        if manifest.kind != IqlPolicy::KIND {
+        if manifest.kind != Self::KIND {
             return Err(PolicyError::File {
                 path: dir.display().to_string(),
                 cause: format!("holds a policy of kind {}, not iql", manifest.kind),
@@ -31,8 +32,18 @@ impl Iql {
         iql.owed = state.f64("owed")?.first().copied().unwrap_or_default();
         let (path, bytes) = manifest.part(dir, "replay")?;
         iql.replay.load(&StateReader::new(&path, &bytes)?)?;
-        iql.policy = IqlPolicy::load(&manifest, dir)?;
+        iql.policy = Self::load_policy(&manifest, dir)?;
         Ok(iql)
+    }
+
+    /// What acts, from such a directory or from one that holds no more.
+    pub(crate) fn load_policy(
+        manifest: &Manifest,
+        dir: &Path,
+    ) -> Result<ClippedGaussianPolicy, PolicyError> {
+        let config: IqlConfig = manifest.config(dir)?;
+        config.validate()?;
+        ClippedGaussianPolicy::load(manifest, dir, config.actor())
     }
 
     pub(super) fn write_policy(&self, dir: &Path) -> Result<(), PolicyError> {
@@ -42,7 +53,7 @@ impl Iql {
 
     fn manifest(&self) -> Result<Manifest, PolicyError> {
         Manifest::new(
-            IqlPolicy::KIND,
+            Self::KIND,
             &self.policy.spec,
             &self.config,
             self.seed,

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::gaussian_policy::GaussianShape;
 use crate::normaliser::ObservationScaling;
 use crate::policy::PolicyError;
 use crate::small::adam::AdamConfig;
@@ -32,7 +31,7 @@ pub struct PpoConfig {
     pub largest_divergence: Option<f64>,
     /// Whether the advantages of a batch are brought to mean 0 and standard deviation 1.
     pub standardise_advantages: bool,
-    /// Smallest and largest `ln std`; it begins in the middle.
+    /// Smallest and largest `ln std` of an action. It begins at 0, or as near to that as this allows.
     pub log_std_range: [f64; 2],
     /// How observations are scaled. Running numbers move between rounds of learning only.
     pub observation_scaling: ObservationScaling,
@@ -60,7 +59,7 @@ impl Default for PpoConfig {
             entropy_weight: 0.0,
             largest_divergence: None,
             standardise_advantages: true,
-            log_std_range: [-3.0, 2.0],
+            log_std_range: [-3.0, 1.0],
             observation_scaling: ObservationScaling::Running,
             actor_adam: adam.clone(),
             value_adam: adam,
@@ -69,12 +68,8 @@ impl Default for PpoConfig {
 }
 
 impl PpoConfig {
-    pub(super) fn actor(&self) -> GaussianShape {
-        GaussianShape {
-            hidden: self.hidden.clone(),
-            log_std_range: self.log_std_range,
-            observation_scaling: self.observation_scaling.clone(),
-        }
+    pub(super) fn actor(&self) -> (&[usize], &ObservationScaling) {
+        (&self.hidden, &self.observation_scaling)
     }
 
     /// Says what is wrong with these settings, if anything.

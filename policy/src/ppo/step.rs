@@ -4,7 +4,7 @@ use rand::seq::SliceRandom as _;
 
 use super::Ppo;
 use super::advantage::{Course, advantages};
-use crate::gaussian::{self, LogStdRange};
+use crate::clipped_gaussian::{entropy, likelihood};
 use crate::policy::{Metrics, PolicyError};
 
 /// Everything collected, row by row.
@@ -30,25 +30,6 @@ pub(super) fn objective(log_ratio: f32, advantage: f32, clip: f32) -> (f32, f32)
         (free, free)
     } else {
         (clipped, 0.0)
-    }
-}
-
-/// `weight` times the derivative of `ln p(action)` by the head `[2A]`, plus `entropy` times that of the entropy before squashing.
-pub(super) fn log_prob_gradient(
-    head: &[f32],
-    action: &[f32],
-    range: LogStdRange,
-    (weight, entropy): (f32, f32),
-    gradient: &mut [f32],
-) {
-    let dim = action.len();
-    for (i, &action) in action.iter().enumerate() {
-        let u = gaussian::unsquash(action);
-        let (log_std, slope) = gaussian::log_std(head[dim + i], range);
-        let std = log_std.exp();
-        let noise = (u - head[i]) / std;
-        gradient[i] = weight * noise / std;
-        gradient[dim + i] = (weight * (noise * noise - 1.0) + entropy) * slope;
     }
 }
 
@@ -162,12 +143,16 @@ impl Ppo {
             .network
             .forward(&round.observations, &mut self.actor_tape);
         let a = policy.spec.action_dim;
-        let heads = self.actor_tape.output().chunks_exact(2 * a);
-        round.log_probs.extend(
-            heads
-                .zip(round.actions.chunks_exact(a))
-                .map(|(head, action)| gaussian::log_prob(head, action, policy.log_std_range)),
-        );
+        let heads = self.actor_tape.output().chunks_exact(a);
+        let log_prob = |(head, action): (&[f32], &[f32])| -> f32 {
+            let components = head.iter().zip(action).zip(&policy.log_std);
+            components
+                .map(|((h, &a), &log_std)| likelihood(a, h.tanh(), log_std).log_prob)
+                .sum()
+        };
+        round
+            .log_probs
+            .extend(heads.zip(round.actions.chunks_exact(a)).map(log_prob));
         Ok(())
     }
 
@@ -193,26 +178,33 @@ impl Ppo {
         }
         let network = &mut self.policy.network;
         network.forward(&self.observations, &mut self.actor_tape);
-        let range = self.policy.log_std_range;
+        let log_std = &mut self.policy.log_std;
         let (clip, entropy_weight) = (self.config.clip as f32, self.config.entropy_weight as f32);
-        self.head_gradient.resize(rows.len() * 2 * a, 0.0);
-        let heads = self.actor_tape.output().chunks_exact(2 * a);
-        let gradients = self.head_gradient.chunks_exact_mut(2 * a);
-        let (mut total, mut entropy, mut divergence, mut clipped) = (0.0, 0.0, 0.0, 0.0);
-        for (((&row, head), advantage), gradient) in
-            rows.iter().zip(heads).zip(drawn).zip(gradients)
-        {
+        self.head_gradient.clear();
+        // Downhill: the objective and the entropy are to grow.
+        let mut spread_gradient = vec![-entropy_weight; a];
+        let heads = self.actor_tape.output().chunks_exact(a);
+        let (mut total, mut divergence, mut clipped) = (0.0, 0.0, 0.0);
+        for ((&row, head), advantage) in rows.iter().zip(heads).zip(drawn) {
+            self.found.clear();
             let action = &round.actions[row * a..][..a];
-            let log_ratio = gaussian::log_prob(head, action, range) - round.log_probs[row];
+            let components = head.iter().zip(action).zip(log_std.iter());
+            self.found
+                .extend(components.map(|((h, &a), &s)| likelihood(a, h.tanh(), s)));
+            let log_prob: f32 = self.found.iter().map(|f| f.log_prob).sum();
+            let log_ratio = log_prob - round.log_probs[row];
             let (value, slope) = objective(log_ratio, advantage, clip);
             total += value;
-            entropy += gaussian::entropy(head, range);
             // Schulman's estimate with the smaller variance, k3.
             divergence += log_ratio.exp() - 1.0 - log_ratio;
             clipped += f32::from(u8::from((log_ratio.exp() - 1.0).abs() > clip));
-            // Downhill: the objective and the entropy are to grow.
-            let weights = (-slope / size, -entropy_weight / size);
-            log_prob_gradient(head, action, range, weights, gradient);
+            for ((found, h), spread) in self.found.iter().zip(head).zip(&mut spread_gradient) {
+                let mean = h.tanh();
+                let slope = -slope / size;
+                self.head_gradient
+                    .push(slope * found.by_mean * (1.0 - mean * mean));
+                *spread += slope * found.by_log_std;
+            }
         }
         self.actor_gradient.fill(0.0);
         network.backward(
@@ -222,9 +214,21 @@ impl Ppo {
             None,
         );
         network.check_gradient("actor", &self.actor_gradient, self.updates)?;
+        if let Some(at) = spread_gradient.iter().position(|g| !g.is_finite()) {
+            return Err(PolicyError::NotFinite {
+                tensor: format!("gradient of actor.log_std[{at}]"),
+                update: self.updates,
+            });
+        }
         let norm = self
             .actor_adam
             .step(&mut network.parameters, &mut self.actor_gradient);
+        self.log_std_adam.step(log_std, &mut spread_gradient);
+        let [low, high] = self.config.log_std_range.map(|x| x as f32);
+        for log_std in log_std.iter_mut() {
+            *log_std = log_std.clamp(low, high);
+        }
+        let entropy = log_std.iter().map(|&s| entropy(s)).sum();
         self.value.forward(&self.observations, &mut self.value_tape);
         let errors: Vec<f32> = rows
             .iter()
@@ -247,7 +251,7 @@ impl Ppo {
         Ok([
             total / size,
             loss,
-            entropy / size,
+            entropy,
             divergence / size,
             clipped / size,
             norm,

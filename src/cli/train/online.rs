@@ -251,6 +251,7 @@ fn give_new_rewards(
             Some(labelled.iter().map(|step| step.reward).collect())
         })?;
     }
+    learner.save(&args.out)?;
     ui.say(format!(
         "{episodes} episodes have the rewards of {word} now"
     ));

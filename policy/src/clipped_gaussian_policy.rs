@@ -1,37 +1,34 @@
-//! [`IqlPolicy`]: a Gaussian around a mean in `-1..=1` with one standard deviation for all states, the paper's actor.
+//! [`ClippedGaussianPolicy`]: a Gaussian around a mean in `-1..=1` with one standard deviation for all states.
 
 use std::path::Path;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
-use super::IqlConfig;
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::gaussian;
-use crate::normaliser::Normaliser;
+use crate::normaliser::{Normaliser, ObservationScaling};
 use crate::policy::{Mode, Policy, PolicyError};
 use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
 
-/// The actor of implicit Q-learning: `N(tanh(network(s)), std)`, draws cut off at `-1..=1`.
+/// The actor of implicit Q-learning and of proximal policy optimisation: `N(tanh(network(s)), std)`, draws cut off at `-1..=1`.
 #[derive(Clone, Debug)]
-pub struct IqlPolicy {
-    pub(super) spec: PolicySpec,
-    pub(super) network: Mlp,
+pub struct ClippedGaussianPolicy {
+    pub(crate) spec: PolicySpec,
+    pub(crate) network: Mlp,
     /// `[action_dim]`.
-    pub(super) log_std: Vec<f32>,
-    pub(super) normaliser: Normaliser,
+    pub(crate) log_std: Vec<f32>,
+    pub(crate) normaliser: Normaliser,
     rng: ChaCha8Rng,
     row: Row,
     scaled: Vec<f32>,
 }
 
-impl IqlPolicy {
-    pub(crate) const KIND: &str = "iql";
-
-    pub(super) fn new(
+impl ClippedGaussianPolicy {
+    pub(crate) fn new(
         spec: &PolicySpec,
-        config: &IqlConfig,
+        (hidden, scaling): (&[usize], &ObservationScaling),
         seed: u64,
         rng: &mut ChaCha8Rng,
     ) -> Result<Self, PolicyError> {
@@ -40,13 +37,13 @@ impl IqlPolicy {
         Ok(Self {
             network: Mlp::new(
                 spec.observation_dim,
-                &config.hidden,
+                hidden,
                 spec.action_dim,
                 HiddenNorm::None,
                 rng,
             ),
             log_std: vec![0.0; spec.action_dim],
-            normaliser: Normaliser::new(spec.observation_dim, config.observation_scaling.clone())?,
+            normaliser: Normaliser::new(spec.observation_dim, scaling.clone())?,
             spec: spec.clone(),
             rng: acting,
             row: Row::default(),
@@ -65,18 +62,20 @@ impl IqlPolicy {
         self.rng.set_stream(1);
     }
 
-    pub(super) fn save(&self, state: &mut StateDict) {
+    pub(crate) fn save(&self, state: &mut StateDict) {
         self.network.save("actor", state);
         state.f32("actor.log_std", &[self.log_std.len()], &self.log_std);
         self.normaliser.save(state);
         state.rng("acting.rng", &self.rng);
     }
 
-    pub(crate) fn load(manifest: &Manifest, dir: &Path) -> Result<Self, PolicyError> {
-        let config: IqlConfig = manifest.config(dir)?;
-        config.validate()?;
+    pub(crate) fn load(
+        manifest: &Manifest,
+        dir: &Path,
+        shape: (&[usize], &ObservationScaling),
+    ) -> Result<Self, PolicyError> {
         let mut rng = ChaCha8Rng::seed_from_u64(manifest.seed);
-        let mut policy = Self::new(&manifest.spec, &config, manifest.seed, &mut rng)?;
+        let mut policy = Self::new(&manifest.spec, shape, manifest.seed, &mut rng)?;
         let (path, bytes) = manifest.part(dir, "policy")?;
         let state = StateReader::new(&path, &bytes)?;
         policy.network.load("actor", &state)?;
@@ -87,7 +86,7 @@ impl IqlPolicy {
     }
 }
 
-impl Policy for IqlPolicy {
+impl Policy for ClippedGaussianPolicy {
     fn observation_dim(&self) -> usize {
         self.spec.observation_dim
     }
