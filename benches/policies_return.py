@@ -37,7 +37,7 @@ def ours(environment, algorithm, seed, steps):
         run = Path(folder) / "run"
         words = [
             target / "debug/rapport", "train", "--policy", algorithm, "--env", environment, "--reward", "true", "--reward-scale", "1", "--discount", "0.99",
-            "--hidden", "256", "--batch", "256", "--critic-norm", "none", "--learning-rate", str(rate), "--random-steps", str(random_steps),
+            "--hidden", "256", "--batch", "256", "--critic-norm", "none", "--temperature", "1", "--scaling", "none", "--learning-rate", str(rate), "--random-steps", str(random_steps),
             "--eval-every", str(every), "--eval-episodes", str(EPISODES), "--steps", str(steps), "--seed", str(seed), "--out", run, "--json",
         ]  # fmt: skip
         subprocess.run(words, check=True, capture_output=True)

@@ -14,6 +14,18 @@ use crate::practice::{Outcome, Practice};
 /// Where a policy's description says how it sees.
 const KEY: &str = "pictures";
 
+/// What a policy is told of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// The features of every place, place by place.
+    #[default]
+    Grid,
+    /// Where each feature is: the mean place under the softmax of its values over the picture, across and down, from -1 to 1
+    /// (spatial softmax; Levine et al. 2016, arXiv:1504.00702). Features without places stay as they are.
+    Keypoints,
+}
+
 /// How a policy sees; kept with the policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PictureSpec {
@@ -23,6 +35,9 @@ pub struct PictureSpec {
     pub size: (u32, u32),
     /// Leading numbers of an observation that the policy knows besides: the arm's own. Where the objects are it must see.
     pub own: usize,
+    /// What it is told of a picture.
+    #[serde(default)]
+    pub reading: Reading,
 }
 
 impl PictureSpec {
@@ -39,12 +54,21 @@ impl PictureSpec {
     /// The same policy, seeing: observations are `own` numbers and `dim` of the picture.
     pub fn describe(&self, spec: &PolicySpec, dim: usize) -> anyhow::Result<PolicySpec> {
         let mut seeing = PolicySpec {
-            observation_dim: self.own + dim,
+            observation_dim: self.own + self.read(&vec![0.0; dim]).len(),
             observation_names: Vec::new(),
             ..spec.clone()
         };
         seeing.action_space[KEY] = serde_json::to_value(self)?;
         Ok(seeing)
+    }
+
+    /// What the policy is told of a picture with these features.
+    pub fn read(&self, features: &[f32]) -> Vec<f32> {
+        let (places, channels) = self.grid(features.len());
+        match self.reading {
+            Reading::Keypoints if places > 1 => keypoints(features, channels),
+            _ => features.to_vec(),
+        }
     }
 
     /// The picture's features as a grid: how many tokens, and numbers of a token. A network's inner layers give a vector for each
@@ -62,6 +86,27 @@ impl PictureSpec {
             (1, dim)
         }
     }
+}
+
+/// Mean place of each channel of a square grid `[places, channels]`, under the softmax of its values: `[channels, 2]`.
+fn keypoints(grid: &[f32], channels: usize) -> Vec<f32> {
+    let places = grid.len() / channels;
+    let side = places.isqrt();
+    let place = |at: usize| -1.0 + 2.0 * at as f32 / (side.max(2) - 1) as f32;
+    let mut found = Vec::with_capacity(2 * channels);
+    for channel in 0..channels {
+        let values = grid.iter().skip(channel).step_by(channels);
+        let most = values.clone().copied().fold(f32::NEG_INFINITY, f32::max);
+        let (mut total, mut across, mut down) = (0.0, 0.0, 0.0);
+        for (at, value) in values.enumerate() {
+            let weight = (value - most).exp();
+            total += weight;
+            across += weight * place(at % side);
+            down += weight * place(at / side);
+        }
+        found.extend([across / total, down / total]);
+    }
+    found
 }
 
 /// A policy's eye.
@@ -91,7 +136,8 @@ impl Eye {
             .get(..self.spec.own)
             .context("the observation is shorter than what the policy knows of the arm")?;
         let mut seen = own.to_vec();
-        seen.extend_from_slice(self.encoder.encode(&[picture])?.as_slice());
+        let features = self.encoder.encode(&[picture])?;
+        seen.extend(self.spec.read(features.as_slice()));
         Ok(seen)
     }
 }
@@ -138,6 +184,7 @@ mod tests {
             encoder: "efficientnet-lite0:block10@112".into(),
             size: (224, 224),
             own: 9,
+            reading: Reading::Grid,
         };
         let mut blind = PolicySpec::new(14, 6);
         blind.action_space = serde_json::json!({ "task": "so101-push" });
@@ -152,5 +199,19 @@ mod tests {
             ..pictures
         };
         assert_eq!(pixels.grid(3072), (1, 3072));
+    }
+    #[test]
+    fn a_keypoint_is_where_its_feature_is() {
+        // Three by three places, two channels: one in the upper right corner, one everywhere alike.
+        let mut grid = vec![0.0; 18];
+        grid[2 * 2] = 50.0;
+        let found = keypoints(&grid, 2);
+        let expected = [1.0, -1.0, 0.0, 0.0];
+        assert!(
+            found
+                .iter()
+                .zip(expected)
+                .all(|(f, e)| (f - e).abs() < 1e-6)
+        );
     }
 }

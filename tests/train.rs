@@ -78,6 +78,7 @@ fn interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
             steps,
             "--n-step",
             "2",
+            "--prioritised",
             "--eval-every",
             "700",
             "--eval-episodes",

@@ -24,6 +24,7 @@ pub(crate) struct TwinCritics {
     critics: [Critic; 2],
     output_gradient: Vec<f32>,
     input_gradient: Vec<f32>,
+    errors: Vec<f32>,
 }
 
 /// What an update of the critics says of itself.
@@ -60,6 +61,7 @@ impl TwinCritics {
             critics,
             output_gradient: Vec::new(),
             input_gradient: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
@@ -108,26 +110,32 @@ impl TwinCritics {
         }
     }
 
-    /// One step of both critics towards `targets` `[batch]`: `J = mean (Q - y)^2 / 2`. Nothing moves unless every gradient and
+    /// One step of both critics towards `targets` `[batch]`: `J = mean w (Q - y)^2 / 2`; no `weights` are weights of 1. Nothing moves unless every gradient and
     /// the loss are finite.
     pub(crate) fn update(
         &mut self,
         inputs: &[f32],
         targets: &[f32],
+        weights: &[f32],
         update: u64,
     ) -> Result<CriticMetrics, PolicyError> {
         let batch = targets.len() as f32;
         let mut metrics = CriticMetrics::default();
+        self.errors.clear();
+        self.errors.resize(targets.len(), 0.0);
         for (index, critic) in self.critics.iter_mut().enumerate() {
             critic.network.forward(inputs, &mut critic.tape);
             self.output_gradient.clear();
-            for (value, target) in critic.tape.output().iter().zip(targets) {
+            let values = critic.tape.output().iter().zip(targets).enumerate();
+            for (row, (value, target)) in values {
                 let error = value - target;
-                metrics.loss += 0.25 * error * error / batch;
+                self.errors[row] += 0.5 * error.abs();
+                let weight = weights.get(row).copied().unwrap_or(1.0);
+                metrics.loss += 0.25 * weight * error * error / batch;
                 if index == 0 {
                     metrics.value += value / batch;
                 }
-                self.output_gradient.push(error / batch);
+                self.output_gradient.push(weight * error / batch);
             }
             critic.gradient.fill(0.0);
             critic.network.backward(
@@ -153,6 +161,11 @@ impl TwinCritics {
             metrics.gradient_norm = metrics.gradient_norm.max(norm);
         }
         Ok(metrics)
+    }
+
+    /// Mean absolute error of both critics in the newest update, `[batch]`.
+    pub(crate) fn errors(&self) -> &[f32] {
+        &self.errors
     }
 
     /// After [`TwinCritics::values`]: the gradient of `sum_i weight * min(Q1, Q2)_i` by the actions, the last `dim` inputs, into
@@ -293,11 +306,11 @@ mod tests {
         let mut critics = TwinCritics::new(3, &[16], HiddenNorm::None, &adam, &mut rng);
         let inputs: Vec<f32> = (0..8 * 3).map(|_| rng.random_range(-1.0..1.0)).collect();
         let before = critics.critics[0].target.parameters.clone();
-        let first = critics.update(&inputs, &[1.0; 8], 0).unwrap().loss;
+        let first = critics.update(&inputs, &[1.0; 8], &[], 0).unwrap().loss;
         for update in 0..50 {
             critics.update(&inputs, &[1.0; 8], update).unwrap();
         }
-        assert!(critics.update(&inputs, &[1.0; 8], 51).unwrap().loss < 0.9 * first);
+        assert!(critics.update(&inputs, &[1.0; 8], &[], 51).unwrap().loss < 0.9 * first);
         critics.follow(0.25);
         let critic = &critics.critics[0];
         for ((b, n), t) in before

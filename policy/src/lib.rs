@@ -46,6 +46,7 @@ pub use policy::{
     Learner, Metrics, Mode, Policy, PolicyError, Rewarder, Transition, UniformPolicy,
 };
 pub use ppo::{Ppo, PpoConfig};
+pub use replay::priorities::PriorityConfig;
 pub use replay::{EpisodeView, Replay, Step};
 pub use sac::{Sac, SacConfig};
 pub use small::adam::AdamConfig;

@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::normaliser::Normaliser;
 use crate::policy::{PolicyError, Rewarder, Transition};
+use crate::replay::priorities::{Priorities, PriorityConfig};
 use crate::replay::{Replay, check_episode};
 use crate::rewarder::Asked;
 use crate::state::{StateDict, StateReader};
@@ -19,6 +20,7 @@ pub(crate) struct ExperienceConfig {
     pub(crate) initial_random_steps: u64,
     pub(crate) discount: f64,
     pub(crate) n_step: usize,
+    pub(crate) priority: Option<PriorityConfig>,
 }
 
 impl ExperienceConfig {
@@ -40,6 +42,14 @@ impl ExperienceConfig {
                 "discount must be in 0..=1",
             ),
             (self.n_step == 0, "n_step must be above 0"),
+            (
+                self.priority.is_some_and(|p| {
+                    ![p.exponent, p.importance]
+                        .iter()
+                        .all(|x| (0.0..=1.0).contains(x))
+                }),
+                "priority.exponent and priority.importance must be in 0..=1",
+            ),
         ];
         faults
             .into_iter()
@@ -61,6 +71,10 @@ pub(crate) struct Batch {
     pub(crate) next_observations: Vec<f32>,
     /// What the value after those steps counts: 0 where the task ended, `[batch]`.
     pub(crate) discounts: Vec<f32>,
+    /// What each error counts, `[batch]`; empty where all count 1.
+    pub(crate) weights: Vec<f32>,
+    /// Numbers of the transitions after the demonstrations, where they are drawn by priority.
+    numbers: Vec<u64>,
 }
 
 /// Experience, and how far learning is behind it.
@@ -79,6 +93,7 @@ pub(crate) struct Experience {
     /// Updates that the observed steps ask for and that were not made yet.
     owed: f64,
     rewarder: Option<Asked>,
+    priorities: Option<Priorities>,
     pub(crate) batch: Batch,
 }
 
@@ -94,6 +109,9 @@ impl Experience {
             explored: 0,
             owed: 0.0,
             rewarder: None,
+            priorities: config
+                .priority
+                .map(|priority| Priorities::new(priority, config.capacity)),
             batch: Batch::default(),
             config,
         }
@@ -119,6 +137,10 @@ impl Experience {
     ) -> Result<(), PolicyError> {
         check_episode(steps, spec.observation_dim, spec.action_dim, self.updates)?;
         self.replay.push(steps)?;
+        if let Some(priorities) = &mut self.priorities {
+            let gone = self.replay.gone();
+            priorities.follow(gone, gone + self.replay.len() as u64);
+        }
         count(steps, normaliser);
         let before = self.steps.max(self.config.initial_random_steps);
         self.steps += steps.len() as u64;
@@ -185,18 +207,28 @@ impl Experience {
             &mut batch.rewards,
             &mut batch.next_observations,
             &mut batch.discounts,
+            &mut batch.weights,
         ] {
             buffer.clear();
         }
         let (n, discount) = (self.config.n_step, self.config.discount as f32);
         let mut seen = Vec::new();
+        batch.numbers.clear();
         for row in 0..size {
             let source = if row < demonstrations {
                 &self.demonstrations
             } else {
                 &self.replay
             };
-            let at = source.draw(rng).expect("checked above: not empty");
+            let at = match &self.priorities {
+                Some(priorities) if row >= demonstrations => {
+                    let (number, weight) = priorities.draw(rng);
+                    batch.numbers.push(number);
+                    batch.weights.push(weight);
+                    (number - source.gone()) as usize
+                }
+                _ => source.draw(rng).expect("checked above: not empty"),
+            };
             let step = source.ahead(at, n, discount);
             normaliser.append(step.observation, &mut batch.observations);
             batch.actions.extend_from_slice(step.action);
@@ -208,10 +240,28 @@ impl Experience {
             normaliser.append(step.next_observation, &mut batch.next_observations);
             batch.discounts.push(step.discount);
         }
+        if !batch.weights.is_empty() {
+            let most = batch.weights.iter().copied().fold(0.0, f32::max);
+            batch.weights.iter_mut().for_each(|w| *w /= most);
+            // Demonstrations are drawn evenly.
+            let drawn = batch.weights.len();
+            batch.weights.resize(size, 1.0);
+            batch.weights.rotate_right(size - drawn);
+        }
         if let Some(rewarder) = &self.rewarder {
             batch.rewards = rewarder.rewards(seen, size)?;
         }
         Ok(())
+    }
+
+    /// How large the critics' errors on the batch were, `[batch]`.
+    pub(crate) fn learned(&mut self, errors: &[f32]) {
+        if let Some(priorities) = &mut self.priorities {
+            let errors = &errors[self.batch.demonstrations..];
+            for (&number, &error) in self.batch.numbers.iter().zip(errors) {
+                priorities.learned(number, error);
+            }
+        }
     }
 
     /// Updates that are owed by now.
@@ -232,6 +282,9 @@ impl Experience {
             &[self.updates, self.steps, self.episodes, self.explored],
         );
         state.f64("owed", &[self.owed]);
+        if let Some(priorities) = &self.priorities {
+            priorities.save(state);
+        }
     }
 
     /// The stored transitions, as the parts `replay` and `demonstrations` of a checkpoint.
@@ -257,6 +310,9 @@ impl Experience {
         [self.updates, self.steps, self.episodes, self.explored] = state.u64("counters")?;
         let owed = state.f64("owed")?;
         self.owed = owed.first().copied().unwrap_or_default();
+        if let Some(priorities) = &mut self.priorities {
+            priorities.load(state)?;
+        }
         for (name, replay) in [
             ("replay", &mut self.replay),
             ("demonstrations", &mut self.demonstrations),

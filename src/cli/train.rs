@@ -6,6 +6,8 @@ mod dagger;
 mod diffusion;
 mod iql;
 mod online;
+mod sight;
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -93,6 +95,15 @@ pub struct Args {
     #[arg(long)]
     #[serde(skip)]
     pub resume: bool,
+    /// Run the same with other settings, each in a folder of OUT: `vary.hidden = [64, 128]` in a TOML file tries both; several such lines
+    /// try all combinations; with `samples = 20` so many are drawn, also from ranges (`{ low = 1e-4, high = 1e-2, log = true }`).
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
+    #[serde(skip)]
+    pub sweep: Option<PathBuf>,
+    /// Runs of a sweep at a time; 0: as many as there are processors.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    #[serde(skip)]
+    pub jobs: usize,
     /// With --resume, when the reward was learned anew: give everything stored its rewards first (`sac`, `td3`).
     #[arg(long, requires = "resume")]
     #[serde(skip)]
@@ -126,6 +137,9 @@ pub enum Learner {
 
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
+    if let Some(file) = &args.sweep {
+        return sweep::run(args, file, ui);
+    }
     if args.resume && !args.out.join("policy.toml").exists() {
         return Err(Usage(format!(
             "{} holds no checkpoint to resume",

@@ -9,5 +9,5 @@ pub mod manner;
 pub mod rivals;
 pub mod sam;
 mod side_by_side;
-mod statistics;
+pub mod statistics;
 pub mod steps;

@@ -6,6 +6,7 @@ use crate::gaussian_policy::GaussianShape;
 use crate::normaliser::ObservationScaling;
 use crate::off_policy::ExperienceConfig;
 use crate::policy::PolicyError;
+use crate::replay::priorities::PriorityConfig;
 use crate::small::adam::AdamConfig;
 use crate::small::mlp::HiddenNorm;
 
@@ -46,6 +47,8 @@ pub struct SacConfig {
     pub behaviour_cloning_weight: f64,
     /// How observations are scaled.
     pub observation_scaling: ObservationScaling,
+    /// Draw what surprised the critics more often; none draws everything alike.
+    pub priority: Option<PriorityConfig>,
     /// Optimiser of the actor.
     pub actor_adam: AdamConfig,
     /// Optimiser of the critics.
@@ -73,6 +76,7 @@ impl Default for SacConfig {
             demonstration_share: 0.5,
             behaviour_cloning_weight: 0.0,
             observation_scaling: ObservationScaling::Running,
+            priority: None,
             actor_adam: AdamConfig::default(),
             critic_adam: AdamConfig::default(),
             temperature_adam: AdamConfig::default(),
@@ -90,6 +94,7 @@ impl SacConfig {
             initial_random_steps: self.initial_random_steps,
             discount: self.discount,
             n_step: self.n_step,
+            priority: self.priority,
         }
     }
 

@@ -23,9 +23,13 @@ impl Sac {
             a,
             &mut self.critic_inputs,
         );
-        let critic =
-            self.critics
-                .update(&self.critic_inputs, &self.targets, self.experience.updates)?;
+        let critic = self.critics.update(
+            &self.critic_inputs,
+            &self.targets,
+            &self.experience.batch.weights,
+            self.experience.updates,
+        )?;
+        self.experience.learned(self.critics.errors());
         metrics.insert("critic_loss".into(), f64::from(critic.loss));
         metrics.insert(
             "critic_gradient_norm".into(),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::normaliser::ObservationScaling;
 use crate::off_policy::ExperienceConfig;
 use crate::policy::PolicyError;
+use crate::replay::priorities::PriorityConfig;
 use crate::small::adam::AdamConfig;
 use crate::small::mlp::HiddenNorm;
 
@@ -43,6 +44,8 @@ pub struct Td3Config {
     pub demonstration_share: f64,
     /// How observations are scaled.
     pub observation_scaling: ObservationScaling,
+    /// Draw what surprised the critics more often; none draws everything alike.
+    pub priority: Option<PriorityConfig>,
     /// Optimiser of the actor.
     pub actor_adam: AdamConfig,
     /// Optimiser of the critics.
@@ -67,6 +70,7 @@ impl Default for Td3Config {
             replay_capacity: 1_000_000,
             demonstration_share: 0.5,
             observation_scaling: ObservationScaling::Running,
+            priority: None,
             actor_adam: AdamConfig::default(),
             critic_adam: AdamConfig::default(),
         }
@@ -83,6 +87,7 @@ impl Td3Config {
             initial_random_steps: self.initial_random_steps,
             discount: self.discount,
             n_step: self.n_step,
+            priority: self.priority,
         }
     }
 

@@ -2,17 +2,15 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::Context as _;
 use rapport::policy::act::Execution;
-use rapport::policy::{Act, ActConfig, PolicySpec, Schedule, Transition};
-use rapport::robot::so101;
+use rapport::policy::{Act, ActConfig, Schedule};
 use serde::{Deserialize, Serialize};
 
+use super::sight::see;
 use super::{Args, demonstrations};
 use crate::cli::Usage;
-use crate::clips::{Library, camera_of};
 use crate::interrupt;
-use crate::pictures::PictureSpec;
+use crate::pictures::Reading;
 use crate::run_dir::{self, MetricsLog};
 use crate::ui::Ui;
 
@@ -26,7 +24,8 @@ pub struct ActArgs {
     /// say (`act`), or takes 8 (`diffusion`).
     #[arg(long, default_value_t = 0)]
     pub execute: usize,
-    /// See instead of being told where the objects are: the encoder of pictures, such as `efficientnet-lite0:block10@112` (`act`).
+    /// See instead of being told where the objects are: the encoder of pictures, such as `efficientnet-lite0:block10@112` (`act`, `bc`,
+    /// `diffusion`). `act` looks at every place of the picture, the others are told where in it each feature is.
     #[arg(long, value_name = "ENCODER")]
     pub pictures: Option<String>,
 }
@@ -51,50 +50,6 @@ impl ActArgs {
     }
 }
 
-/// Puts pictures in the place of what only a simulator knows. Gives the policy's new description and the grid of a picture.
-fn see(
-    args: &Args,
-    encoder: &str,
-    spec: &PolicySpec,
-    demonstrations: &mut [Vec<Transition>],
-    ui: Ui,
-) -> anyhow::Result<(PolicySpec, (usize, usize))> {
-    let dir = args
-        .dataset
-        .as_deref()
-        .context("demonstrations were read from it")?;
-    let camera = args.environment.camera.as_deref();
-    let mut encoder = rapport::perception::open(encoder, args.device)?;
-    let library = Library::encode(dir, camera, &mut *encoder, ui)?;
-    let dataset = library.dataset();
-    let pictures = PictureSpec {
-        encoder: encoder.spec().name.clone(),
-        size: dataset
-            .frame(0, &camera_of(dataset, camera)?, 0)?
-            .dimensions(),
-        // Joints and tool.
-        own: so101::spec().dof() + 3,
-    };
-    for (episode, features) in demonstrations.iter_mut().zip(library.features()) {
-        anyhow::ensure!(
-            episode.len() < features.len(),
-            "an episode of {} has fewer pictures than steps; run `rapport dataset verify`",
-            dir.display()
-        );
-        for (t, step) in episode.iter_mut().enumerate() {
-            for (observation, at) in [
-                (&mut step.observation, t),
-                (&mut step.next_observation, t + 1),
-            ] {
-                observation.truncate(pictures.own);
-                observation.extend_from_slice(features.row(at));
-            }
-        }
-    }
-    let dim = encoder.spec().dim;
-    Ok((pictures.describe(spec, dim)?, pictures.grid(dim)))
-}
-
 /// Copies demonstrations in chunks.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if args.resume {
@@ -108,9 +63,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         .map_err(|error| Usage(error.to_string()))?;
     let (mut spec, mut demonstrations) = demonstrations(args, "act")?;
     if let Some(encoder) = &args.act.pictures {
-        let tokens;
-        (spec, tokens) = see(args, encoder, &spec, &mut demonstrations, ui)?;
-        (config.image_tokens, config.token_dim) = (vec![tokens.0], tokens.1);
+        let seen = see(args, encoder, Reading::Grid, &spec, &mut demonstrations, ui)?;
+        (config.image_tokens, config.token_dim) = (vec![seen.grid.0], seen.grid.1);
+        spec = seen.spec;
     }
     run_dir::create(&args.out, "train", args.seed, args)?;
     let bar = ui.bar(config.steps, "copying demonstrations in chunks");

@@ -7,10 +7,12 @@ use rapport::policy::{Bc, BcConfig, BcLoss};
 use rapport::reward::progress::ra_bc::{RaBc, RaBcConfig};
 use serde::{Deserialize, Serialize};
 
+use super::sight::see;
 use super::{Args, demonstrations};
 use crate::cli::Usage;
 use crate::clips::Library;
 use crate::interrupt;
+use crate::pictures::Reading;
 use crate::run_dir::{self, MetricsLog};
 use crate::ui::Ui;
 
@@ -43,7 +45,11 @@ impl Loss {
 
 /// Copies demonstrations.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    let (spec, demonstrations) = demonstrations(args, "bc")?;
+    let (mut spec, mut demonstrations) = demonstrations(args, "bc")?;
+    if let Some(encoder) = &args.act.pictures {
+        let places = Reading::Keypoints;
+        spec = see(args, encoder, places, &spec, &mut demonstrations, ui)?.spec;
+    }
     let weights = weights(args, ui)?.unwrap_or_else(|| {
         let ones = demonstrations.iter().map(|d| vec![1.0; d.len()]);
         ones.collect()

@@ -6,9 +6,11 @@ use rapport::policy::diffusion::{DenoiserConfig, MlpConfig, TransformerConfig, U
 use rapport::policy::{Diffusion, DiffusionConfig};
 use serde::{Deserialize, Serialize};
 
+use super::sight::see;
 use super::{Args, demonstrations};
 use crate::cli::Usage;
 use crate::interrupt;
+use crate::pictures::Reading;
 use crate::run_dir::{self, MetricsLog};
 use crate::ui::Ui;
 
@@ -86,7 +88,11 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     config
         .validate()
         .map_err(|error| Usage(error.to_string()))?;
-    let (spec, demonstrations) = demonstrations(args, "diffusion")?;
+    let (mut spec, mut demonstrations) = demonstrations(args, "diffusion")?;
+    if let Some(encoder) = &args.act.pictures {
+        let places = Reading::Keypoints;
+        spec = see(args, encoder, places, &spec, &mut demonstrations, ui)?.spec;
+    }
     run_dir::create(&args.out, "train", args.seed, args)?;
     let bar = ui.bar(config.updates, "copying demonstrations");
     let mut log = MetricsLog::open(&args.out)?;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rapport::policy::{
-    AdamConfig, HiddenNorm, ObservationScaling, PolicySpec, Ppo, PpoConfig, Sac, SacConfig, Td3,
-    Td3Config, Transition,
+    AdamConfig, HiddenNorm, ObservationScaling, PolicySpec, Ppo, PpoConfig, PriorityConfig, Sac,
+    SacConfig, Td3, Td3Config, Transition,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,10 @@ pub struct OnlineArgs {
     /// Step size of the optimisers (`sac`, `td3`, `ppo`).
     #[arg(long, default_value_t = 3e-4)]
     pub learning_rate: f64,
+    /// Learn more often from what surprised the critics (`sac`, `td3`).
+    #[arg(long)]
+    #[serde(default)]
+    pub prioritised: bool,
     /// Weight of the entropy at the start (`sac`), which then learns it.
     #[arg(long, default_value_t = 0.2)]
     #[serde(default = "usual_temperature")]
@@ -301,6 +305,7 @@ fn fresh(args: &Args, spec: PolicySpec) -> anyhow::Result<Box<dyn rapport::polic
         Scaling::Running => ObservationScaling::Running,
         Scaling::None => ObservationScaling::None,
     };
+    let priority = options.prioritised.then(PriorityConfig::default);
     Ok(match args.policy {
         Learner::Ppo => {
             let usual = PpoConfig::default();
@@ -330,6 +335,7 @@ fn fresh(args: &Args, spec: PolicySpec) -> anyhow::Result<Box<dyn rapport::polic
                 update_to_data: args.update_to_data,
                 initial_random_steps: options.random_steps,
                 n_step: options.n_step,
+                priority,
                 observation_scaling,
                 actor_adam: adam.clone(),
                 critic_adam: adam,
@@ -348,6 +354,7 @@ fn fresh(args: &Args, spec: PolicySpec) -> anyhow::Result<Box<dyn rapport::polic
                 initial_random_steps: options.random_steps,
                 initial_temperature: options.temperature,
                 n_step: options.n_step,
+                priority,
                 observation_scaling,
                 actor_adam: adam.clone(),
                 critic_adam: adam.clone(),
