@@ -308,7 +308,7 @@ mod tests {
         let before = critics.critics[0].target.parameters.clone();
         let first = critics.update(&inputs, &[1.0; 8], &[], 0).unwrap().loss;
         for update in 0..50 {
-            critics.update(&inputs, &[1.0; 8], update).unwrap();
+            critics.update(&inputs, &[1.0; 8], &[], update).unwrap();
         }
         assert!(critics.update(&inputs, &[1.0; 8], &[], 51).unwrap().loss < 0.9 * first);
         critics.follow(0.25);
@@ -328,7 +328,7 @@ mod tests {
         let mut critics = TwinCritics::new(3, &[256, 256], HiddenNorm::None, &adam, &mut rng);
         let before = critics.critics[1].network.parameters.clone();
         let error = critics
-            .update(&[0.5; 6], &[0.0, f32::NAN], 7)
+            .update(&[0.5; 6], &[0.0, f32::NAN], &[], 7)
             .unwrap_err()
             .to_string();
         assert!(
