@@ -55,7 +55,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// `metrics.jsonl`, one JSON object a line, appended; and the same numbers as `curves.rrd`, which an open viewer follows.
+/// `metrics.jsonl`, one JSON object a line, appended; and the same numbers as `curves.rrd`, which can be opened at any time.
 pub struct MetricsLog {
     file: BufWriter<File>,
     path: PathBuf,

@@ -1,4 +1,4 @@
-//! A training run's numbers as a `.rrd` file that grows while it trains; an open viewer follows it.
+//! A training run's numbers as a `.rrd` file that grows while it trains.
 
 use std::path::Path;
 
