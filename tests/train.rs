@@ -251,3 +251,52 @@ fn what_was_stored_gets_the_rewards_of_a_reward_that_was_learned_anew() {
     done(&output);
     assert!(replay(&ten) == replay(&one));
 }
+
+#[test]
+fn a_sweep_runs_what_is_missing_and_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("sweep.toml"), folder.path().join("out"));
+    std::fs::write(&file, "vary.hidden = [8, 16]\nvary.seed = [0, 1]\n").unwrap();
+    let sweep = || {
+        let options = [
+            "--policy",
+            "sac",
+            "--steps",
+            "400",
+            "--eval-every",
+            "400",
+            "--eval-episodes",
+            "1",
+            "--jobs",
+            "2",
+            "--sweep",
+        ];
+        let mut command = train(&out, &options);
+        done(&command.arg(&file).output().unwrap())
+    };
+    let first = sweep();
+    let runs = first.as_array().unwrap();
+    assert_eq!(runs.len(), 4);
+    let returns: Vec<f64> = runs
+        .iter()
+        .map(|run| {
+            run["summary"]["evaluation"]["true_return"]
+                .as_f64()
+                .unwrap()
+        })
+        .collect();
+    assert!(returns.is_sorted_by(|a, b| a >= b), "{returns:?}");
+    assert!(out.join("sweep.md").exists());
+    // One that is not done any more is gone on with; it has nothing left to do. The others are left alone.
+    let again = out.join("hidden=8,seed=1");
+    let other = out.join("hidden=16,seed=1/metrics.jsonl");
+    let before = std::fs::metadata(&other).unwrap().modified().unwrap();
+    std::fs::remove_file(again.join("summary.json")).unwrap();
+    let second = sweep();
+    assert_eq!(second.as_array().unwrap().len(), 4);
+    assert!(again.join("summary.json").exists());
+    assert_eq!(
+        std::fs::metadata(&other).unwrap().modified().unwrap(),
+        before
+    );
+}

@@ -223,6 +223,16 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Like [`Manifest::read`], for one who can use policies of this kind only.
+    pub(crate) fn read_kind(dir: &Path, kind: &str) -> Result<Self, PolicyError> {
+        let manifest = Self::read(dir)?;
+        if manifest.kind == kind {
+            return Ok(manifest);
+        }
+        let cause = format!("holds a policy of kind {}, not {kind}", manifest.kind);
+        Err(file_error(dir, cause))
+    }
+
     /// The learner's configuration, as its own type.
     pub fn config<C: for<'d> Deserialize<'d>>(&self, dir: &Path) -> Result<C, PolicyError> {
         self.config

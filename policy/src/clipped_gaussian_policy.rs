@@ -8,7 +8,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::gaussian;
 use crate::normaliser::{Normaliser, ObservationScaling};
-use crate::policy::{Mode, Policy, PolicyError};
+use crate::policy::{Mode, Policy, PolicyError, finite};
 use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
 
@@ -108,12 +108,6 @@ impl Policy for ClippedGaussianPolicy {
                 *a = (*a + log_std.exp() * noise).clamp(-1.0, 1.0);
             }
         }
-        match action.iter().position(|a| !a.is_finite()) {
-            None => Ok(action),
-            Some(at) => Err(PolicyError::NotFinite {
-                tensor: format!("action[{at}]"),
-                update: 0,
-            }),
-        }
+        finite(action)
     }
 }

@@ -321,15 +321,7 @@ impl Diffusion {
 
     /// Reads a policy that [`Diffusion::save`] wrote, for acting, for tuning or for search.
     pub fn open(dir: &Path) -> Result<Self, PolicyError> {
-        let manifest = Manifest::read(dir)?;
-        if manifest.kind != Self::KIND {
-            return Err(PolicyError::Other(format!(
-                "{} holds a policy of kind {}, not {}",
-                dir.display(),
-                manifest.kind,
-                Self::KIND
-            )));
-        }
+        let manifest = Manifest::read_kind(dir, Self::KIND)?;
         Self::load(&manifest, dir)
     }
 

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::SeedableRng as _;
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::gaussian::{self, LogStdRange};
 use crate::normaliser::{Normaliser, ObservationScaling};
-use crate::policy::{Mode, Policy, PolicyError};
+use crate::policy::{Mode, Policy, PolicyError, finite};
 use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
 
@@ -140,12 +140,6 @@ impl Policy for GaussianPolicy {
         for u in &mut action {
             *u = u.tanh();
         }
-        if let Some(at) = action.iter().position(|a| !a.is_finite()) {
-            return Err(PolicyError::NotFinite {
-                tensor: format!("action[{at}]"),
-                update: 0,
-            });
-        }
-        Ok(action)
+        finite(action)
     }
 }

@@ -101,6 +101,17 @@ pub trait Policy: Send {
     }
 }
 
+/// An action to be done, unless a number of it is none.
+pub(crate) fn finite(action: Vec<f32>) -> Result<Vec<f32>, PolicyError> {
+    match action.iter().position(|a| !a.is_finite()) {
+        None => Ok(action),
+        Some(at) => Err(PolicyError::NotFinite {
+            tensor: format!("action[{at}]"),
+            update: 0,
+        }),
+    }
+}
+
 /// The last of some observations.
 pub(crate) fn newest<'o>(recent: &[&'o [f32]]) -> Result<&'o [f32], PolicyError> {
     recent

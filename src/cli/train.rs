@@ -135,6 +135,13 @@ pub enum Learner {
     Td3,
 }
 
+impl Learner {
+    /// Whether a stopped run can be resumed.
+    fn goes_on(self) -> bool {
+        matches!(self, Self::Iql | Self::Ppo | Self::Sac | Self::Td3)
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     if let Some(file) = &args.sweep {

@@ -31,6 +31,20 @@ pub fn mean_of_seeds(values: &[f64]) -> Option<Interval> {
     })
 }
 
+/// `mean ± half of the interval`, both times `unit`.
+pub fn shown(interval: Option<Interval>, unit: f64, digits: usize) -> String {
+    interval.map_or_else(
+        || "-".into(),
+        |i| {
+            format!(
+                "{:.digits$} ± {:.digits$}",
+                unit * i.value,
+                unit * 0.5 * (i.high - i.low)
+            )
+        },
+    )
+}
+
 /// The plain mean; None without a number.
 pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)

@@ -38,7 +38,6 @@ impl Default for AdversarialConfig {
 /// A discriminator of observations and actions, learned after each episode.
 pub struct AdversarialReward {
     adversary: Adversary,
-    now: Arc<FrozenAdversary>,
     updates_per_step: f64,
     scale: f64,
     owed: f64,
@@ -86,7 +85,6 @@ impl AdversarialReward {
         };
         let adversary = Adversary::new(&encoder, &clips, &settings, seed)?;
         Ok(Self {
-            now: Arc::new(adversary.freeze()?),
             adversary,
             updates_per_step: config.updates_per_step,
             scale: config.scale,
@@ -97,7 +95,7 @@ impl AdversarialReward {
 
     /// Rewards of an episode as the discriminator is now, `[time]`.
     pub fn label(&self, transitions: &[Transition]) -> anyhow::Result<Vec<f64>> {
-        Ok(self.now.relabel(&steps(transitions))?)
+        Ok(self.adversary.relabel(&steps(transitions))?)
     }
 
     /// Learns from an episode, and from now on rewards the learner's batches as it then is.
@@ -113,8 +111,7 @@ impl AdversarialReward {
             self.owed -= due as f64;
             self.last = self.adversary.update(due)?;
         }
-        self.now = Arc::new(self.adversary.freeze()?);
-        learner.set_rewarder(Arc::new(Scaled(self.now.clone(), self.scale)))?;
+        learner.set_rewarder(Arc::new(Scaled(self.adversary.newest(), self.scale)))?;
         let report = [
             ("adversary_loss", self.last.loss),
             ("adversary_demonstrations", self.last.demonstrations),

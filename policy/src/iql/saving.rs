@@ -11,13 +11,7 @@ use crate::state::{StateDict, StateReader};
 impl Iql {
     /// Everything needed to go on exactly, from a directory that [`Learner::save`](crate::Learner::save) wrote.
     pub fn resume(dir: &Path) -> Result<Self, PolicyError> {
-        let manifest = Manifest::read(dir)?;
-        if manifest.kind != Self::KIND {
-            return Err(PolicyError::File {
-                path: dir.display().to_string(),
-                cause: format!("holds a policy of kind {}, not iql", manifest.kind),
-            });
-        }
+        let manifest = Manifest::read_kind(dir, Self::KIND)?;
         let config: IqlConfig = manifest.config(dir)?;
         let mut iql = Self::new(manifest.spec.clone(), config, manifest.seed)?;
         let (path, bytes) = manifest.part(dir, "learner")?;

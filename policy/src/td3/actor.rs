@@ -9,7 +9,7 @@ use super::Td3Config;
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::gaussian;
 use crate::normaliser::Normaliser;
-use crate::policy::{Mode, Policy, PolicyError};
+use crate::policy::{Mode, Policy, PolicyError, finite};
 use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
 
@@ -109,12 +109,6 @@ impl Policy for DeterministicPolicy {
                 *a = (*a + self.exploration_noise * noise).clamp(-1.0, 1.0);
             }
         }
-        match action.iter().position(|a| !a.is_finite()) {
-            None => Ok(action),
-            Some(at) => Err(PolicyError::NotFinite {
-                tensor: format!("action[{at}]"),
-                update: 0,
-            }),
-        }
+        finite(action)
     }
 }

@@ -10,13 +10,7 @@ use crate::state::{StateDict, StateReader};
 impl Td3 {
     /// Everything needed to go on exactly, from a directory that [`Learner::save`](crate::Learner::save) wrote.
     pub fn resume(dir: &Path) -> Result<Self, PolicyError> {
-        let manifest = Manifest::read(dir)?;
-        if manifest.kind != DeterministicPolicy::KIND {
-            return Err(PolicyError::File {
-                path: dir.display().to_string(),
-                cause: format!("holds a policy of kind {}, not td3", manifest.kind),
-            });
-        }
+        let manifest = Manifest::read_kind(dir, DeterministicPolicy::KIND)?;
         let config: Td3Config = manifest.config(dir)?;
         let mut td3 = Self::new(manifest.spec.clone(), config, manifest.seed)?;
         let (path, bytes) = manifest.part(dir, "learner")?;

@@ -8,6 +8,8 @@
 //! The last part is taken between demonstrations and rollouts, at one point on the line between two drawn ones. It is one-sided: only
 //! steepness costs. The gradient is exact, see `lipschitz`.
 
+use std::sync::Arc;
+
 use burn::module::Module as _;
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -53,7 +55,7 @@ pub struct Adversary {
     power: PowerIteration,
     descent: Descent,
     rng: ChaCha8Rng,
-    now: FrozenAdversary,
+    now: Arc<FrozenAdversary>,
 }
 
 impl Adversary {
@@ -87,7 +89,7 @@ impl Adversary {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let network = Network::new(&config.network, width, 1, &mut rng, &training_device());
         let mut power = PowerIteration::new(&network, &mut rng);
-        let now = freeze(&network, &mut power, config, encoder, &standard)?;
+        let now = Arc::new(freeze(&network, &mut power, config, encoder, &standard)?);
         Ok(Self {
             demonstrations: demonstrated,
             rollouts: Vec::new(),
@@ -152,7 +154,7 @@ impl Adversary {
             self.network = network;
             report.loss += value / count as f64;
             if step + 1 == count {
-                self.now = self.freeze()?;
+                self.now = Arc::new(self.freeze()?);
                 let share = |batch: &[f32]| -> Result<f64, RewardError> {
                     let z = self
                         .now
@@ -172,6 +174,11 @@ impl Adversary {
     /// `‖∇_x z‖` of every step, in standardised inputs: what [`AdversaryConfig::bound`] bounds.
     pub fn gradient_norms(&self, steps: &Steps) -> Result<Vec<f64>, RewardError> {
         self.slopes(&steps.rows(&self.standard, self.config.absorbing)?)
+    }
+
+    /// The discriminator as it was after the newest [`Adversary::update`], without freezing it anew.
+    pub fn newest(&self) -> Arc<FrozenAdversary> {
+        Arc::clone(&self.now)
     }
 
     /// The discriminator as it is now.

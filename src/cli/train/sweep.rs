@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
+use clap::ValueEnum as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rapport::reward::eval::Interval;
@@ -110,7 +111,7 @@ pub fn run(args: &Args, file: &Path, ui: Ui) -> anyhow::Result<()> {
                     break;
                 };
                 let folder = args.out.join(name(setting));
-                let summary = one(&folder, setting)?;
+                let summary = one(&folder, setting, goes_on(args, setting))?;
                 runs.lock().expect("no run panics")[at].summary = summary;
                 bar.inc(1);
             }
@@ -212,6 +213,16 @@ fn word(value: &toml::Value) -> String {
         .map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// Whether a stopped run of this setting can be resumed; what is varied can be the learner or the reward.
+fn goes_on(args: &Args, setting: &Setting) -> bool {
+    let varied = |option: &str| setting.iter().find(|(name, _)| name == option);
+    let policy = varied("policy").map_or(Some(args.policy), |(_, name)| {
+        super::Learner::from_str(name, true).ok()
+    });
+    let reward = varied("reward").map_or(args.reward.as_deref(), |(_, name)| Some(name));
+    policy.is_some_and(super::Learner::goes_on) && reward != Some("adversary")
+}
+
 /// A folder's name: the setting itself.
 fn name(setting: &Setting) -> String {
     let parts: Vec<String> = setting
@@ -221,8 +232,8 @@ fn name(setting: &Setting) -> String {
     parts.join(",")
 }
 
-/// Runs one setting, or goes on with it, unless it is done. None where it failed or was stopped.
-fn one(folder: &Path, setting: &Setting) -> anyhow::Result<Option<Value>> {
+/// Runs one setting, unless it is done; one that was stopped goes on where its learner can, and else begins anew. None where it failed or was stopped.
+fn one(folder: &Path, setting: &Setting, goes_on: bool) -> anyhow::Result<Option<Value>> {
     let done = folder.join("summary.json");
     if let Ok(text) = std::fs::read_to_string(&done) {
         return Ok(Some(serde_json::from_str(&text)?));
@@ -236,7 +247,13 @@ fn one(folder: &Path, setting: &Setting) -> anyhow::Result<Option<Value>> {
         command.arg(format!("--{option}={value}"));
     }
     if folder.join("policy.toml").exists() {
-        command.arg("--resume");
+        if goes_on {
+            command.arg("--resume");
+        } else {
+            // The sweep's own folder, of a run that was stopped before it was done.
+            std::fs::remove_dir_all(folder)
+                .with_context(|| format!("cannot empty {}", folder.display()))?;
+        }
     }
     let output = command
         .stdin(Stdio::null())
@@ -250,7 +267,8 @@ fn one(folder: &Path, setting: &Setting) -> anyhow::Result<Option<Value>> {
     }
     let summary: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("{} said something unexpected", folder.display()))?;
-    if summary["interrupted"] == true {
+    // Not every learner says that it was stopped.
+    if summary["interrupted"] == true || (!goes_on && interrupt::requested()) {
         return Ok(None);
     }
     write_atomically(&done, output.stdout.as_slice())?;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use rapport::reward::eval::Interval;
 
 use super::{Bench, Line, Told};
+use crate::experiments::statistics::shown;
 use crate::report::plots::{COLORS, Curve, Grid, Panel, Stroke};
 use crate::run_dir::write_atomically;
 
@@ -51,19 +52,6 @@ pub fn table(bench: &Bench) -> String {
         bench.config.rollouts, bench.config.seeds
     );
     text
-}
-
-fn shown(interval: Option<Interval>, unit: f64, digits: usize) -> String {
-    interval.map_or_else(
-        || "-".into(),
-        |i| {
-            format!(
-                "{:.digits$} ± {:.digits$}",
-                unit * i.value,
-                unit * 0.5 * (i.high - i.low)
-            )
-        },
-    )
 }
 
 /// Writes `door.md`, `door.json` and `door.png` into a folder.

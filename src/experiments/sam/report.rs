@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use rapport::reward::eval::Interval;
 
 use super::{Bench, CONSTRAINTS, Run, name};
+use crate::experiments::statistics::shown;
 use crate::report::plots::{COLORS, Curve, Grid, Panel, Stroke};
 use crate::run_dir::write_atomically;
 
@@ -42,19 +42,6 @@ pub fn table(bench: &Bench) -> String {
         bench.config.seeds,
     );
     text
-}
-
-fn shown(interval: Option<Interval>, unit: f64, digits: usize) -> String {
-    interval.map_or_else(
-        || "-".into(),
-        |i| {
-            format!(
-                "{:.digits$} ± {:.digits$}",
-                unit * i.value,
-                unit * 0.5 * (i.high - i.low)
-            )
-        },
-    )
 }
 
 /// Writes `sam.md`, `sam.json` and `sam.png` into a folder.
