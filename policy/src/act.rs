@@ -7,14 +7,13 @@
 //! actions within the episodes, in units of their standard deviations; the style is not conditioned on the picture, as in the paper.
 
 use std::collections::VecDeque;
-use std::path::Path;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
-use crate::checkpoint::{Manifest, PolicySpec};
+use crate::checkpoint::PolicySpec;
 use crate::deep::dropout::Dropout;
-use crate::deep::{acting_device, parameters, tensor, values};
+use crate::deep::{acting_device, tensor, values};
 use crate::normaliser::{Normaliser, ObservationScaling};
 use crate::policy::{Mode, Policy, PolicyError, newest};
 use crate::state::{StateDict, StateReader};
@@ -22,10 +21,11 @@ use crate::state::{StateDict, StateReader};
 mod config;
 mod ensemble;
 mod network;
+mod saving;
 mod training;
 
 pub use config::{ActConfig, Execution};
-pub use training::ActReport;
+pub use training::{ActFit, ActReport};
 
 use ensemble::Ensemble;
 use network::{Network, Sight};
@@ -160,8 +160,6 @@ impl Scales {
 }
 
 impl Act {
-    pub(crate) const KIND: &str = "act";
-
     fn new(spec: &PolicySpec, config: &ActConfig, seed: u64) -> Result<Self, PolicyError> {
         spec.validate()?;
         config.validate()?;
@@ -214,29 +212,6 @@ impl Act {
         }
         self.scales.restore_actions(&mut chunk);
         Ok(chunk)
-    }
-
-    /// Writes the policy: `policy.toml` and one tensor file. Atomic.
-    pub fn save(&self, dir: &Path) -> Result<(), PolicyError> {
-        let mut state = StateDict::default();
-        parameters::save(&self.network, "network", &mut state)?;
-        self.scales.save(&mut state);
-        state.rng("rng", &self.rng);
-        let bytes = state.to_bytes(self.updates)?;
-        let (spec, config) = (&self.spec, &self.config);
-        Manifest::new(Self::KIND, spec, config, self.seed, self.updates)?
-            .write(dir, [("policy", bytes)])
-    }
-
-    pub(crate) fn load(manifest: &Manifest, dir: &Path) -> Result<Self, PolicyError> {
-        let mut act = Self::new(&manifest.spec, &manifest.config(dir)?, manifest.seed)?;
-        let (path, bytes) = manifest.part(dir, "policy")?;
-        let state = StateReader::new(&path, &bytes)?;
-        act.network = parameters::load(act.network, "network", &state)?;
-        act.scales.load(&state)?;
-        act.rng = state.rng("rng")?;
-        act.updates = manifest.step;
-        Ok(act)
     }
 }
 

@@ -29,7 +29,7 @@ mod state;
 pub mod td3;
 pub mod tuning;
 
-pub use act::{Act, ActConfig};
+pub use act::{Act, ActConfig, ActFit};
 pub use bc::{Bc, BcConfig, BcLoss};
 pub use checkpoint::{Manifest, PolicySpec, load_policy};
 pub use chunk_queue::{ChunkQueue, ChunkQueueConfig};

@@ -138,7 +138,7 @@ pub enum Learner {
 impl Learner {
     /// Whether a stopped run can be resumed.
     fn goes_on(self) -> bool {
-        matches!(self, Self::Iql | Self::Ppo | Self::Sac | Self::Td3)
+        !matches!(self, Self::Bc | Self::Dagger | Self::Diffusion)
     }
 }
 

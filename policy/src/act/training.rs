@@ -107,12 +107,12 @@ impl<'e> Data<'e> {
 
 /// A network on its way to fit.
 pub(super) struct Fitting {
-    network: Option<Network>,
-    adam: AdamW,
+    pub(super) network: Option<Network>,
+    pub(super) adam: AdamW,
     config: ActConfig,
     device: Device,
     /// Its own dice for dropout and styles, apart from those that choose the steps.
-    noise: ChaCha8Rng,
+    pub(super) noise: ChaCha8Rng,
 }
 
 impl Fitting {
@@ -149,11 +149,153 @@ impl Fitting {
         Ok((stepped, l1, kl))
     }
 
-    fn acting(&self) -> Network {
+    pub(super) fn acting(&self) -> Network {
         self.network
             .as_ref()
             .expect("put back after each step")
             .valid()
+    }
+}
+
+/// A fit that can be put down and taken up again, report by report.
+///
+/// ```text
+/// while !fit.is_done() { let report = fit.advance()?; fit.save(dir)?; }
+/// let (act, report) = fit.finish();
+/// ```
+pub struct ActFit<'e> {
+    /// The policy; its parameters are the best so far.
+    pub(super) act: Act,
+    pub(super) fitting: Fitting,
+    /// The smallest error on the held-out episodes, and its step.
+    pub(super) best: (f64, u64),
+    /// Steps of this pass that are still to be drawn, as places in the training data.
+    pub(super) order: Vec<usize>,
+    training: Data<'e>,
+    held_out: Data<'e>,
+    report: Metrics,
+}
+
+impl<'e> ActFit<'e> {
+    /// Ready for the first step. With `weights`, one of 0 or more for each step (reward-aligned behaviour cloning), a batch's loss is
+    /// the weighted mean of those of its steps; held-out steps are weighted alike.
+    pub fn new(
+        spec: PolicySpec,
+        config: ActConfig,
+        seed: u64,
+        episodes: &'e [Vec<Transition>],
+        weights: Option<&'e [Vec<f32>]>,
+    ) -> Result<Self, PolicyError> {
+        let mut act = Act::new(&spec, &config, seed)?;
+        demonstrations::check(episodes, &spec)?;
+        check_weights(episodes, weights)?;
+        let (training, held_out) = hold_out(episodes.len(), config.validation_share, &mut act.rng);
+        let training = Data::new(&training, episodes, weights);
+        let held_out = Data::new(&held_out, episodes, weights);
+        if training.steps.is_empty() {
+            return Err(PolicyError::Other(
+                "no step of the training episodes has a weight above 0".into(),
+            ));
+        }
+        act.measure(&training);
+        Ok(Self {
+            fitting: Fitting::new(&act.network, &config, seed)?,
+            act,
+            best: (f64::INFINITY, 0),
+            order: Vec::new(),
+            training,
+            held_out,
+            report: Metrics::new(),
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &ActConfig {
+        self.act.config()
+    }
+
+    /// Gradient steps made.
+    pub fn steps(&self) -> u64 {
+        self.act.updates
+    }
+
+    /// Whether all steps are made.
+    pub fn is_done(&self) -> bool {
+        self.steps() >= self.config().steps
+    }
+
+    /// How many steps there are to draw from.
+    pub(super) fn drawn_from(&self) -> usize {
+        self.training.steps.len()
+    }
+
+    /// Gradient steps up to the next report, and what they saw.
+    pub fn advance(&mut self) -> Result<&Metrics, PolicyError> {
+        self.report = Metrics::new();
+        let (steps, every) = (self.config().steps, self.config().report_every);
+        let mut since = 0.0;
+        while !self.is_done() {
+            let batch = self.batch();
+            let (stepped, l1, kl) = self.fitting.step(&batch)?;
+            self.act.updates += 1;
+            since += 1.0;
+            for (name, value) in [
+                ("training_loss", l1),
+                ("divergence", kl),
+                ("gradient_norm", stepped.gradient_norm),
+            ] {
+                let mean = self.report.entry(name.into()).or_insert(0.0);
+                *mean += (value - *mean) / since;
+            }
+            if self.steps().is_multiple_of(every) || self.steps() == steps {
+                break;
+            }
+        }
+        self.keep_the_best()?;
+        Ok(&self.report)
+    }
+
+    fn batch(&mut self) -> Batch {
+        let (steps, config) = (&self.training.steps, &self.act.config);
+        let mut rows = Vec::with_capacity(config.batch);
+        while rows.len() < config.batch.min(steps.len()) {
+            if self.order.is_empty() {
+                self.order = (0..steps.len()).collect();
+                demonstrations::shuffle(&mut self.order, &mut self.act.rng);
+            }
+            rows.extend(self.order.pop().map(|n| steps[n]));
+        }
+        let (scales, device) = (&self.act.scales, &self.fitting.device);
+        self.training.batch(&rows, config.chunk, scales, device)
+    }
+
+    fn keep_the_best(&mut self) -> Result<(), PolicyError> {
+        let network = self.fitting.acting();
+        let error = self.act.error(&network, &self.held_out)?;
+        if let Some(error) = error {
+            self.report.insert("validation_loss".into(), error);
+        }
+        // Without held-out episodes the newest parameters are the best.
+        if error.is_none_or(|error| error < self.best.0) {
+            self.best = (error.unwrap_or(f64::INFINITY), self.steps());
+            self.act.network = network;
+        }
+        Ok(())
+    }
+
+    /// The policy with the best parameters so far.
+    pub fn finish(self) -> (Act, ActReport) {
+        let report = ActReport {
+            steps: self.steps(),
+            best_step: self.best.1,
+            training_loss: self
+                .report
+                .get("training_loss")
+                .copied()
+                .unwrap_or(f64::NAN),
+            validation_loss: self.best.0.is_finite().then_some(self.best.0),
+        };
+        (self.act, report)
     }
 }
 
@@ -170,8 +312,7 @@ impl Act {
         Self::fit_weighted(spec, config, seed, episodes, None, progress)
     }
 
-    /// As [`Act::fit`], with a weight of 0 or more for each step (reward-aligned behaviour cloning): a batch's loss is the
-    /// weighted mean of those of its steps. Held-out steps are weighted alike.
+    /// As [`Act::fit`], with weights as in [`ActFit::new`].
     pub fn fit_weighted(
         spec: PolicySpec,
         config: ActConfig,
@@ -180,72 +321,14 @@ impl Act {
         weights: Option<&[Vec<f32>]>,
         mut progress: impl FnMut(u64, &Metrics) -> ControlFlow<()>,
     ) -> Result<(Self, ActReport), PolicyError> {
-        let mut act = Self::new(&spec, &config, seed)?;
-        demonstrations::check(episodes, &spec)?;
-        check_weights(episodes, weights)?;
-        let (training, held_out) = hold_out(episodes.len(), config.validation_share, &mut act.rng);
-        let training = Data::new(&training, episodes, weights);
-        let held_out = Data::new(&held_out, episodes, weights);
-        if training.steps.is_empty() {
-            return Err(PolicyError::Other(
-                "no step of the training episodes has a weight above 0".into(),
-            ));
-        }
-        act.measure(&training);
-
-        let mut fitting = Fitting::new(&act.network, &config, seed)?;
-        let mut best = (f64::INFINITY, 0, act.network.clone());
-        let mut order: Vec<usize> = Vec::new();
-        let mut report = Metrics::new();
-        let mut since = 0.0;
-        for step in 1..=config.steps {
-            let mut rows = Vec::with_capacity(config.batch);
-            while rows.len() < config.batch.min(training.steps.len()) {
-                if order.is_empty() {
-                    order = (0..training.steps.len()).collect();
-                    demonstrations::shuffle(&mut order, &mut act.rng);
-                }
-                rows.extend(order.pop().map(|n| training.steps[n]));
-            }
-            let batch = training.batch(&rows, config.chunk, &act.scales, &fitting.device);
-            let (stepped, l1, kl) = fitting.step(&batch)?;
-            act.updates = step;
-            since += 1.0;
-            for (name, value) in [
-                ("training_loss", l1),
-                ("divergence", kl),
-                ("gradient_norm", stepped.gradient_norm),
-            ] {
-                let mean = report.entry(name.into()).or_insert(0.0);
-                *mean += (value - *mean) / since;
-            }
-            if !step.is_multiple_of(config.report_every) && step < config.steps {
-                continue;
-            }
-            let network = fitting.acting();
-            let error = act.error(&network, &held_out)?;
-            if let Some(error) = error {
-                report.insert("validation_loss".into(), error);
-            }
-            // Without held-out episodes the newest parameters are the best.
-            let score = error.unwrap_or(f64::NEG_INFINITY);
-            if score < best.0 || error.is_none() {
-                best = (score, step, network);
-            }
-            let stop = progress(step, &report).is_break();
-            if stop || step == config.steps {
+        let mut fit = ActFit::new(spec, config, seed, episodes, weights)?;
+        while !fit.is_done() {
+            fit.advance()?;
+            if progress(fit.steps(), &fit.report).is_break() {
                 break;
             }
-            (report, since) = (Metrics::new(), 0.0);
         }
-        act.network = best.2;
-        let report = ActReport {
-            steps: act.updates,
-            best_step: best.1,
-            training_loss: report.get("training_loss").copied().unwrap_or(f64::NAN),
-            validation_loss: best.0.is_finite().then_some(best.0),
-        };
-        Ok((act, report))
+        Ok(fit.finish())
     }
 
     /// Scales of the training episodes.
@@ -310,6 +393,7 @@ mod tests {
     use super::*;
     use crate::act::Execution;
     use crate::checkpoint::load_policy;
+    use crate::deep::parameters;
     use crate::policy::{Mode, Policy as _};
 
     /// The action at step `t` is known from the first observation `[start, t]`: `sin(start + t / 5)` and its negative half.
@@ -415,6 +499,55 @@ mod tests {
             assert_eq!(action, chunk[at..at + 2]);
         }
         assert_ne!(act.act(&[100.0, 0.0], Mode::Exploit).unwrap(), chunk[..2]);
+    }
+
+    #[test]
+    fn a_fit_put_down_and_taken_up_again_ends_in_the_same_bits() {
+        let data = episodes(6, 1, 0);
+        let config = ActConfig {
+            steps: 12,
+            report_every: 4,
+            dropout: 0.1,
+            validation_share: 0.3,
+            ..config()
+        };
+        let spec = PolicySpec::new(2, 2);
+        let begin = || ActFit::new(spec.clone(), config.clone(), 3, &data, None).unwrap();
+        let end = |mut fit: ActFit<'_>| {
+            while !fit.is_done() {
+                fit.advance().unwrap();
+            }
+            let newest = parameters::named(&fit.fitting.acting()).unwrap();
+            let (act, report) = fit.finish();
+            let chunk = act.predict(&data[5][3].observation).unwrap();
+            let newest: Vec<f32> = newest.into_iter().flat_map(|t| t.values).collect();
+            (chunk, newest, report)
+        };
+        let whole = end(begin());
+        for reports in 1..=2 {
+            let dir = tempfile::tempdir().unwrap();
+            let mut fit = begin();
+            for _ in 0..reports {
+                fit.advance().unwrap();
+            }
+            fit.save(dir.path()).unwrap();
+            let resumed = ActFit::resume(dir.path(), &spec, &data, None).unwrap();
+            assert_eq!(resumed.steps(), 4 * reports);
+            assert_eq!(end(resumed), whole);
+            let fewer = ActFit::resume(dir.path(), &spec, &data[..5], None);
+            let error = fewer.err().unwrap().to_string();
+            assert!(error.contains("other demonstrations"), "{error}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        begin().finish().0.save(dir.path()).unwrap();
+        let finished = ActFit::resume(dir.path(), &spec, &data, None);
+        assert!(
+            finished
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("for deployment only")
+        );
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! `--policy act`.
 
-use std::ops::ControlFlow;
-
 use rapport::policy::act::Execution;
-use rapport::policy::{Act, ActConfig, Schedule};
+use rapport::policy::{ActConfig, ActFit, Schedule};
 use serde::{Deserialize, Serialize};
 
 use super::sight::see;
@@ -50,11 +48,8 @@ impl ActArgs {
     }
 }
 
-/// Copies demonstrations in chunks.
+/// Copies demonstrations in chunks. The checkpoint is renewed at every report.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    if args.resume {
-        return Err(Usage("act does not go on from a checkpoint; train it anew".into()).into());
-    }
     let mut config = args
         .act
         .config(args.updates.unwrap_or(super::COPYING_UPDATES));
@@ -67,31 +62,48 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         (config.image_tokens, config.token_dim) = (vec![seen.grid.0], seen.grid.1);
         spec = seen.spec;
     }
-    run_dir::create(&args.out, "train", args.seed, args)?;
-    let bar = ui.bar(config.steps, "copying demonstrations in chunks");
-    let mut log = MetricsLog::open(&args.out)?;
-    let mut written = Ok(());
-    let (policy, report) = Act::fit(spec, config, args.seed, &demonstrations, |step, losses| {
-        bar.set_position(step);
-        written = log.write(&serde_json::json!({ "step": step, "update": losses }));
-        if interrupt::requested() || written.is_err() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
+    let mut fit = if args.resume {
+        let fit = ActFit::resume(&args.out, &spec, &demonstrations, None)?;
+        let planned = fit.config().steps;
+        if args.updates.is_some_and(|updates| updates != planned) {
+            return Err(Usage(format!(
+                "{} was begun with --updates {planned}, which its learning rate follows; leave --updates out, or train anew",
+                args.out.display()
+            ))
+            .into());
         }
-    })?;
-    written?;
+        fit
+    } else {
+        run_dir::create(&args.out, "train", args.seed, args)?;
+        ActFit::new(spec, config, args.seed, &demonstrations, None)?
+    };
+    let bar = ui.bar(fit.config().steps, "copying demonstrations in chunks");
+    let mut log = MetricsLog::open(&args.out)?;
+    fit.save(&args.out)?;
+    while !fit.is_done() && !interrupt::requested() {
+        let losses = fit.advance()?.clone();
+        fit.save(&args.out)?;
+        bar.set_position(fit.steps());
+        log.write(&serde_json::json!({ "step": fit.steps(), "update": losses }))?;
+    }
     bar.finish_and_clear();
-    policy.save(&args.out)?;
+    let done = fit.is_done();
+    let report = fit.finish().1;
     let summary = serde_json::json!({
         "demonstrations": demonstrations.len(), "updates": report.steps, "best_update": report.best_step, "validation_loss": report.validation_loss,
+        "interrupted": !done,
     });
     ui.result(&summary, || {
         format!(
-            "act: {} demonstrations, {} updates -> {}",
+            "act: {} demonstrations, {} updates -> {}{}",
             demonstrations.len(),
             report.steps,
-            args.out.display()
+            args.out.display(),
+            if done {
+                ""
+            } else {
+                "; stopped, go on with --resume"
+            }
         )
     })
 }
