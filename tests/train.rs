@@ -124,47 +124,50 @@ fn interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
 }
 
 #[test]
-fn copying_in_chunks_interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
+fn copying_interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
-    let rapport = |words: &[&str]| {
+    let rapport = |words: &str, more: &[&str]| {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("rapport"));
-        command.args(words).arg("--json").current_dir(folder.path());
+        command.args(words.split(' ')).args(more);
+        command.arg("--json").current_dir(folder.path());
         command
     };
     let record = "record --robot sim:so101 --teleop script:push --task so101-push --episodes 3 --dataset push";
-    let record: Vec<&str> = record.split(' ').collect();
-    done(&rapport(&record).output().unwrap());
-    let train = |out: &str, more: &[&str]| {
-        let words =
-            format!("train --policy act --dataset push --env so101-push --chunk 6 --out {out}");
-        let mut command = rapport(&words.split(' ').collect::<Vec<_>>());
-        command.args(more);
-        command
-    };
-    let updates = ["--updates", "40"];
-    done(&train("whole", &updates).output().unwrap());
+    done(&rapport(record, &[]).output().unwrap());
+    for policy in ["act", "diffusion"] {
+        let out = |name: &str| folder.path().join(format!("{policy}-{name}"));
+        let words = format!(
+            "train --policy {policy} --dataset push --env so101-push --chunk 8 --hidden 32"
+        );
+        let train = |name: &str, more: &[&str]| {
+            let mut command = rapport(&words, more);
+            command.arg("--out").arg(out(name));
+            command
+        };
+        let updates = ["--updates", "40"];
+        done(&train("whole", &updates).output().unwrap());
 
-    let mut running = train("parts", &updates)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let (log, begin) = (folder.path().join("parts/metrics.jsonl"), Instant::now());
-    while std::fs::read_to_string(&log).unwrap_or_default().is_empty() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "nothing learned");
-        std::thread::sleep(Duration::from_millis(2));
+        let mut running = train("parts", &updates)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (log, begin) = (out("parts").join("metrics.jsonl"), Instant::now());
+        while std::fs::read_to_string(&log).unwrap_or_default().is_empty() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nothing learned");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let id = running.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+        assert!(sent.success());
+        assert!(running.wait().unwrap().success(), "Ctrl-C is no failure");
+        let other = train("parts", &["--updates", "50", "--resume"]);
+        assert_eq!({ other }.output().unwrap().status.code(), Some(2));
+        let summary = done(&train("parts", &["--resume"]).output().unwrap());
+        assert_eq!(summary["updates"], 40, "{policy}");
+        let (a, b) = (left(&out("whole")), left(&out("parts")));
+        assert_eq!(a.1, b.1, "{policy}: metrics");
+        assert!(a.0.len() == 2 && a.0 == b.0, "{policy}: tensors differ");
     }
-    let id = running.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
-    assert!(sent.success());
-    assert!(running.wait().unwrap().success(), "Ctrl-C is no failure");
-    let other = train("parts", &["--updates", "50", "--resume"]);
-    assert_eq!({ other }.output().unwrap().status.code(), Some(2));
-    let summary = done(&train("parts", &["--resume"]).output().unwrap());
-    assert_eq!(summary["updates"], 40);
-    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-    let (a, b) = (left(&whole), left(&parts));
-    assert_eq!(a.1, b.1, "metrics");
-    assert!(a.0.len() == 2 && a.0 == b.0, "tensors differ");
 }
 
 #[test]

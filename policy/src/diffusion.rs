@@ -6,22 +6,21 @@
 //! by mean and deviation as everywhere in this crate; no dropout in the transformer.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 
-use crate::checkpoint::{Manifest, PolicySpec};
+use crate::checkpoint::PolicySpec;
 use crate::gaussian;
 use crate::normaliser::Normaliser;
 use crate::policy::{Mode, Policy, PolicyError};
 use crate::small::kernels;
-use crate::state::{StateDict, StateReader};
 
 mod blocks;
 mod config;
 mod denoiser;
+mod saving;
 mod schedule;
 mod training;
 mod transformer;
@@ -36,7 +35,7 @@ mod tests;
 pub use config::DiffusionConfig;
 pub use denoiser::{DenoiserConfig, MlpConfig};
 pub use schedule::{BetaSchedule, NoiseSchedule, Prediction, Sampler, StepBack};
-pub use training::DiffusionReport;
+pub use training::{DiffusionFit, DiffusionReport};
 pub use transformer::TransformerConfig;
 pub use unet::{Film, UnetConfig};
 
@@ -82,8 +81,6 @@ impl std::fmt::Debug for Diffusion {
 }
 
 impl Diffusion {
-    pub(crate) const KIND: &str = "diffusion";
-
     pub(crate) fn new(
         spec: &PolicySpec,
         config: &DiffusionConfig,
@@ -295,51 +292,6 @@ impl Diffusion {
         self.placed = self.layout.place(&parameters);
         self.parameters = parameters;
         Ok(())
-    }
-
-    /// Writes the policy: `policy.toml` and one tensor file. Atomic.
-    pub fn save(&self, dir: &Path) -> Result<(), PolicyError> {
-        let mut state = StateDict::default();
-        for (name, shape, range) in self.layout.iter() {
-            state.f32(&format!("denoiser.{name}"), &shape, &self.parameters[range]);
-        }
-        self.normaliser.save(&mut state);
-        let dim = [self.spec.action_dim];
-        state.f32("action.middle", &dim, &self.action_middle);
-        state.f32("action.reach", &dim, &self.action_reach);
-        state.rng("rng", &self.rng);
-        let bytes = state.to_bytes(self.updates)?;
-        Manifest::new(
-            Self::KIND,
-            &self.spec,
-            &self.config,
-            self.seed,
-            self.updates,
-        )?
-        .write(dir, [("policy", bytes)])
-    }
-
-    /// Reads a policy that [`Diffusion::save`] wrote, for acting, for tuning or for search.
-    pub fn open(dir: &Path) -> Result<Self, PolicyError> {
-        let manifest = Manifest::read_kind(dir, Self::KIND)?;
-        Self::load(&manifest, dir)
-    }
-
-    pub(crate) fn load(manifest: &Manifest, dir: &Path) -> Result<Self, PolicyError> {
-        let mut policy = Self::new(&manifest.spec, &manifest.config(dir)?, manifest.seed)?;
-        let (path, bytes) = manifest.part(dir, "policy")?;
-        let state = StateReader::new(&path, &bytes)?;
-        let mut parameters = vec![0.0; policy.layout.len()];
-        for (name, _, range) in policy.layout.iter() {
-            state.read_f32(&format!("denoiser.{name}"), &mut parameters[range])?;
-        }
-        policy.set_parameters(parameters)?;
-        policy.normaliser.load(&state)?;
-        state.read_f32("action.middle", &mut policy.action_middle)?;
-        state.read_f32("action.reach", &mut policy.action_reach)?;
-        policy.rng = state.rng("rng")?;
-        policy.updates = manifest.step;
-        Ok(policy)
     }
 }
 

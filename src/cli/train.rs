@@ -2,6 +2,7 @@
 
 mod act;
 mod bc;
+mod copying;
 mod dagger;
 mod diffusion;
 mod iql;
@@ -138,7 +139,7 @@ pub enum Learner {
 impl Learner {
     /// Whether a stopped run can be resumed.
     fn goes_on(self) -> bool {
-        !matches!(self, Self::Bc | Self::Dagger | Self::Diffusion)
+        !matches!(self, Self::Bc | Self::Dagger)
     }
 }
 

@@ -8,6 +8,7 @@ use super::training::ActFit;
 use super::{Act, ActConfig};
 use crate::checkpoint::{Manifest, PolicySpec};
 use crate::deep::parameters;
+use crate::fit::{Fit as _, check_same};
 use crate::policy::{PolicyError, Transition};
 use crate::state::{StateDict, StateReader};
 
@@ -50,8 +51,7 @@ impl Act {
 }
 
 impl<'e> ActFit<'e> {
-    /// Writes the policy with the best parameters so far, and what [`ActFit::resume`] needs to go on exactly. Atomic.
-    pub fn save(&self, dir: &Path) -> Result<(), PolicyError> {
+    pub(super) fn write(&self, dir: &Path) -> Result<(), PolicyError> {
         let mut state = StateDict::default();
         parameters::save(&self.fitting.acting(), "network", &mut state)?;
         self.fitting.adam.save("adam", &mut state);
@@ -68,7 +68,7 @@ impl<'e> ActFit<'e> {
         self.act.manifest()?.write(dir, parts)
     }
 
-    /// Goes on exactly where [`ActFit::save`] was called, to the same bits, with the settings and the seed of then. `episodes` and `weights` are
+    /// Goes on exactly where [`Fit::save`](crate::Fit::save) was called, to the same bits, with the settings and the seed of then. `episodes` and `weights` are
     /// those of then, which this can tell only by their number of steps.
     pub fn resume(
         dir: &Path,
@@ -84,17 +84,10 @@ impl<'e> ActFit<'e> {
         let [count, step, score] = state.u64("progress")?;
         let order = state.u64s("order")?;
         let here = fit.drawn_from() as u64;
-        let (theirs, ours) = (&manifest.spec, spec);
-        let same = theirs.observation_dim == ours.observation_dim
-            && theirs.action_dim == ours.action_dim
-            && theirs.observation_names == ours.observation_names;
-        if !same || count != here || order.iter().any(|&n| n >= here) {
-            return Err(PolicyError::Other(format!(
-                "{} was trained on other demonstrations ({count} steps of {} numbers; these have {here} of {}); give the same ones, or train anew",
-                dir.display(),
-                theirs.observation_dim,
-                ours.observation_dim
-            )));
+        check_same(dir, &manifest, spec, (count, here))?;
+        if order.iter().any(|&n| n >= here) {
+            return Err(state
+                .fault("tensor order names steps that are none; use another checkpoint".into()));
         }
         fit.act = Act::load(&manifest, dir)?;
         fit.order = order.into_iter().map(|n| n as usize).collect();

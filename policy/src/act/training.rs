@@ -1,6 +1,7 @@
 //! How [`Act`] is fitted: minibatches of steps with the chunks that followed, whole episodes held out, the best parameters kept.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use burn::module::Module as _;
 use burn::tensor::{Device, Tensor};
@@ -14,6 +15,7 @@ use crate::deep::dropout::Dropout;
 use crate::deep::optimiser::{AdamW, Stepped};
 use crate::deep::{acting_device, tensor, training_device, values};
 use crate::demonstrations::{self, action_scales, hold_out};
+use crate::fit::Fit;
 use crate::gaussian::fill_normal;
 use crate::policy::{Metrics, PolicyError, Transition};
 
@@ -157,12 +159,7 @@ impl Fitting {
     }
 }
 
-/// A fit that can be put down and taken up again, report by report.
-///
-/// ```text
-/// while !fit.is_done() { let report = fit.advance()?; fit.save(dir)?; }
-/// let (act, report) = fit.finish();
-/// ```
+/// [`Act`] on its way. With held-out episodes the best parameters are kept, else the newest.
 pub struct ActFit<'e> {
     /// The policy; its parameters are the best so far.
     pub(super) act: Act,
@@ -209,50 +206,9 @@ impl<'e> ActFit<'e> {
         })
     }
 
-    /// The settings.
-    pub fn config(&self) -> &ActConfig {
-        self.act.config()
-    }
-
-    /// Gradient steps made.
-    pub fn steps(&self) -> u64 {
-        self.act.updates
-    }
-
-    /// Whether all steps are made.
-    pub fn is_done(&self) -> bool {
-        self.steps() >= self.config().steps
-    }
-
     /// How many steps there are to draw from.
     pub(super) fn drawn_from(&self) -> usize {
         self.training.steps.len()
-    }
-
-    /// Gradient steps up to the next report, and what they saw.
-    pub fn advance(&mut self) -> Result<&Metrics, PolicyError> {
-        self.report = Metrics::new();
-        let (steps, every) = (self.config().steps, self.config().report_every);
-        let mut since = 0.0;
-        while !self.is_done() {
-            let batch = self.batch();
-            let (stepped, l1, kl) = self.fitting.step(&batch)?;
-            self.act.updates += 1;
-            since += 1.0;
-            for (name, value) in [
-                ("training_loss", l1),
-                ("divergence", kl),
-                ("gradient_norm", stepped.gradient_norm),
-            ] {
-                let mean = self.report.entry(name.into()).or_insert(0.0);
-                *mean += (value - *mean) / since;
-            }
-            if self.steps().is_multiple_of(every) || self.steps() == steps {
-                break;
-            }
-        }
-        self.keep_the_best()?;
-        Ok(&self.report)
     }
 
     fn batch(&mut self) -> Batch {
@@ -299,6 +255,45 @@ impl<'e> ActFit<'e> {
     }
 }
 
+impl Fit for ActFit<'_> {
+    fn steps(&self) -> u64 {
+        self.act.updates
+    }
+
+    fn planned(&self) -> u64 {
+        self.act.config.steps
+    }
+
+    fn advance(&mut self) -> Result<Metrics, PolicyError> {
+        self.report = Metrics::new();
+        let every = self.act.config.report_every;
+        let mut since = 0.0;
+        while !self.is_done() {
+            let batch = self.batch();
+            let (stepped, l1, kl) = self.fitting.step(&batch)?;
+            self.act.updates += 1;
+            since += 1.0;
+            for (name, value) in [
+                ("training_loss", l1),
+                ("divergence", kl),
+                ("gradient_norm", stepped.gradient_norm),
+            ] {
+                let mean = self.report.entry(name.into()).or_insert(0.0);
+                *mean += (value - *mean) / since;
+            }
+            if self.steps().is_multiple_of(every) {
+                break;
+            }
+        }
+        self.keep_the_best()?;
+        Ok(self.report.clone())
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), PolicyError> {
+        self.write(dir)
+    }
+}
+
 impl Act {
     /// Fits to the actions of `episodes`; rewards are not looked at. `progress` gets the number of gradient steps and what they
     /// saw, and can stop the fit, which then keeps the best parameters so far.
@@ -323,8 +318,8 @@ impl Act {
     ) -> Result<(Self, ActReport), PolicyError> {
         let mut fit = ActFit::new(spec, config, seed, episodes, weights)?;
         while !fit.is_done() {
-            fit.advance()?;
-            if progress(fit.steps(), &fit.report).is_break() {
+            let report = fit.advance()?;
+            if progress(fit.steps(), &report).is_break() {
                 break;
             }
         }

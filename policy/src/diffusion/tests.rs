@@ -2,6 +2,7 @@ use std::ops::ControlFlow;
 
 use super::*;
 use crate::checkpoint::load_policy;
+use crate::fit::Fit as _;
 use crate::policy::{Metrics, Transition};
 use crate::small::adam::AdamConfig;
 
@@ -133,6 +134,40 @@ fn the_same_seed_gives_the_same_bits_and_another_seed_does_not() {
     };
     assert_eq!(fit(3), fit(3));
     assert_ne!(fit(3), fit(4));
+}
+
+#[test]
+fn a_fit_put_down_and_taken_up_again_ends_in_the_same_bits() {
+    let (spec, data) = (PolicySpec::new(1, 2), two_ways());
+    let config = DiffusionConfig {
+        report_every: 4,
+        ..small(denoisers()[1].clone(), 9)
+    };
+    let begin = || DiffusionFit::new(spec.clone(), config.clone(), 3, &data, None).unwrap();
+    let end = |mut fit: DiffusionFit| {
+        while !fit.is_done() {
+            fit.advance().unwrap();
+        }
+        let newest = fit.policy.parameters.clone();
+        let (mut policy, report) = fit.finish().unwrap();
+        let action = policy.act(&[0.3], Mode::Exploit).unwrap();
+        (newest, policy.parameters.clone(), action, report)
+    };
+    let whole = end(begin());
+    for reports in 0..=2 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut fit = begin();
+        for _ in 0..reports {
+            fit.advance().unwrap();
+        }
+        fit.save(dir.path()).unwrap();
+        let resumed = DiffusionFit::resume(dir.path(), &spec, &data, None).unwrap();
+        assert_eq!(resumed.steps(), 4 * reports);
+        assert_eq!(end(resumed), whole);
+        let fewer = DiffusionFit::resume(dir.path(), &spec, &data[1..], None);
+        let error = fewer.err().unwrap().to_string();
+        assert!(error.contains("other demonstrations"), "{error}");
+    }
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! How [`Diffusion`] is fitted: chunks of demonstrations with noise put on, and a running average of the weights that acts.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use rand::RngExt as _;
 
 use super::weights::{tensor, values};
 use super::{Diffusion, DiffusionConfig};
 use crate::checkpoint::PolicySpec;
+use crate::fit::Fit;
 use crate::gaussian;
 use crate::policy::{Metrics, PolicyError, Transition};
 use crate::replay::check_episode;
@@ -46,6 +48,100 @@ struct Batch {
     weights: Vec<f32>,
 }
 
+/// [`Diffusion`] on its way.
+pub struct DiffusionFit {
+    /// Its parameters are the newest.
+    pub(super) policy: Diffusion,
+    /// The running average that acts in the end.
+    pub(super) average: Vec<f32>,
+    pub(super) adam: Adam,
+    gradient: Vec<f32>,
+    data: Data,
+    training_loss: f64,
+}
+
+impl DiffusionFit {
+    /// Ready for the first step. With `weights` the chunk at step `t` of episode `e` counts `weights[e][t]`, 0 or more.
+    pub fn new(
+        spec: PolicySpec,
+        config: DiffusionConfig,
+        seed: u64,
+        episodes: &[Vec<Transition>],
+        weights: Option<&[Vec<f32>]>,
+    ) -> Result<Self, PolicyError> {
+        let mut policy = Diffusion::new(&spec, &config, seed)?;
+        for episode in episodes {
+            check_episode(episode, spec.observation_dim, spec.action_dim, 0)?;
+        }
+        policy.measure(episodes);
+        let data = match weights {
+            Some(weights) => policy.prepare(episodes, weights)?,
+            None => policy.prepare(episodes, &even(episodes))?,
+        };
+        Ok(Self {
+            average: policy.parameters.clone(),
+            adam: Adam::new(config.adam, policy.parameters.len()),
+            gradient: vec![0.0; policy.parameters.len()],
+            policy,
+            data,
+            training_loss: 0.0,
+        })
+    }
+
+    /// How many steps there are to draw from.
+    pub(super) fn drawn_from(&self) -> usize {
+        self.data.episode.len()
+    }
+
+    /// The policy, acting with the running average.
+    pub fn finish(self) -> Result<(Diffusion, DiffusionReport), PolicyError> {
+        let report = DiffusionReport {
+            updates: self.steps(),
+            training_loss: self.training_loss,
+        };
+        let mut policy = self.policy;
+        policy.set_parameters(self.average)?;
+        Ok((policy, report))
+    }
+}
+
+impl Fit for DiffusionFit {
+    fn steps(&self) -> u64 {
+        self.policy.updates
+    }
+
+    fn planned(&self) -> u64 {
+        self.policy.config.updates
+    }
+
+    fn advance(&mut self) -> Result<Metrics, PolicyError> {
+        let (mut stretch, mut since, mut rate) = (0.0, 0, 0.0);
+        while !self.is_done() {
+            let policy = &mut self.policy;
+            rate = learning_rate(&policy.config, policy.updates);
+            let batch = policy.draw_batch(&self.data);
+            stretch += policy.descend(&batch, &mut self.adam, &mut self.gradient, rate)?;
+            policy.updates += 1;
+            since += 1;
+            let kept = 1.0 - (policy.updates as f64 + 1.0).powf(-policy.config.ema_power);
+            let follow = 1.0 - kept.min(policy.config.ema_decay);
+            kernels::polyak(&mut self.average, &policy.parameters, follow as f32);
+            if policy.updates.is_multiple_of(policy.config.report_every) {
+                break;
+            }
+        }
+        self.training_loss = stretch / f64::from(since.max(1));
+        Ok(Metrics::from([
+            ("training_loss".into(), self.training_loss),
+            ("learning_rate".into(), rate),
+        ]))
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), PolicyError> {
+        self.write(dir)
+    }
+}
+
 impl Diffusion {
     /// Fits to the actions of `episodes`; rewards are not looked at. `progress` gets the number of gradient steps and the mean loss
     /// since the last call, every [`DiffusionConfig::report_every`] steps, and can stop the fit.
@@ -56,7 +152,7 @@ impl Diffusion {
         episodes: &[Vec<Transition>],
         progress: impl FnMut(u64, &Metrics) -> ControlFlow<()>,
     ) -> Result<(Self, DiffusionReport), PolicyError> {
-        let even: Vec<Vec<f32>> = episodes.iter().map(|e| vec![1.0; e.len()]).collect();
+        let even = even(episodes);
         Self::fit_weighted(spec, config, seed, episodes, &even, progress)
     }
 
@@ -70,46 +166,14 @@ impl Diffusion {
         weights: &[Vec<f32>],
         mut progress: impl FnMut(u64, &Metrics) -> ControlFlow<()>,
     ) -> Result<(Self, DiffusionReport), PolicyError> {
-        let mut policy = Self::new(&spec, &config, seed)?;
-        for episode in episodes {
-            check_episode(episode, spec.observation_dim, spec.action_dim, 0)?;
-        }
-        policy.measure(episodes);
-        let data = policy.prepare(episodes, weights)?;
-        let mut average = policy.parameters.clone();
-        let mut adam = Adam::new(config.adam.clone(), average.len());
-        let mut gradient = vec![0.0; average.len()];
-        let (mut stretch, mut since) = (0.0, 0);
-        let mut report = DiffusionReport {
-            updates: 0,
-            training_loss: 0.0,
-        };
-        while report.updates < config.updates {
-            let rate = learning_rate(&config, report.updates);
-            let batch = policy.draw_batch(&data);
-            stretch += policy.descend(&batch, &mut adam, &mut gradient, rate)?;
-            report.updates += 1;
-            since += 1;
-            policy.updates = report.updates;
-            let kept = 1.0 - (report.updates as f64 + 1.0).powf(-config.ema_power);
-            let rate_of_average = 1.0 - kept.min(config.ema_decay);
-            kernels::polyak(&mut average, &policy.parameters, rate_of_average as f32);
-            if report.updates.is_multiple_of(config.report_every)
-                || report.updates == config.updates
-            {
-                report.training_loss = stretch / since as f64;
-                (stretch, since) = (0.0, 0);
-                let metrics = Metrics::from([
-                    ("training_loss".into(), report.training_loss),
-                    ("learning_rate".into(), rate),
-                ]);
-                if progress(report.updates, &metrics).is_break() {
-                    break;
-                }
+        let mut fit = DiffusionFit::new(spec, config, seed, episodes, Some(weights))?;
+        while !fit.is_done() {
+            let report = fit.advance()?;
+            if progress(fit.steps(), &report).is_break() {
+                break;
             }
         }
-        policy.set_parameters(average)?;
-        Ok((policy, report))
+        fit.finish()
     }
 
     /// Mean and deviation of observations, range of actions.
@@ -258,6 +322,11 @@ impl Diffusion {
         adam.step(&mut self.parameters, gradient);
         Ok(value)
     }
+}
+
+/// Every step counts alike.
+fn even(episodes: &[Vec<Transition>]) -> Vec<Vec<f32>> {
+    episodes.iter().map(|e| vec![1.0; e.len()]).collect()
 }
 
 /// Up in a line, down like half a cosine.

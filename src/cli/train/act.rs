@@ -4,12 +4,11 @@ use rapport::policy::act::Execution;
 use rapport::policy::{ActConfig, ActFit, Schedule};
 use serde::{Deserialize, Serialize};
 
+use super::copying::{STOPPED, copy};
 use super::sight::see;
 use super::{Args, demonstrations};
 use crate::cli::Usage;
-use crate::interrupt;
 use crate::pictures::Reading;
-use crate::run_dir::{self, MetricsLog};
 use crate::ui::Ui;
 
 /// Settings of `act`.
@@ -48,7 +47,7 @@ impl ActArgs {
     }
 }
 
-/// Copies demonstrations in chunks. The checkpoint is renewed at every report.
+/// Copies demonstrations in chunks.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let mut config = args
         .act
@@ -63,31 +62,11 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         spec = seen.spec;
     }
     let mut fit = if args.resume {
-        let fit = ActFit::resume(&args.out, &spec, &demonstrations, None)?;
-        let planned = fit.config().steps;
-        if args.updates.is_some_and(|updates| updates != planned) {
-            return Err(Usage(format!(
-                "{} was begun with --updates {planned}, which its learning rate follows; leave --updates out, or train anew",
-                args.out.display()
-            ))
-            .into());
-        }
-        fit
+        ActFit::resume(&args.out, &spec, &demonstrations, None)?
     } else {
-        run_dir::create(&args.out, "train", args.seed, args)?;
         ActFit::new(spec, config, args.seed, &demonstrations, None)?
     };
-    let bar = ui.bar(fit.config().steps, "copying demonstrations in chunks");
-    let mut log = MetricsLog::open(&args.out)?;
-    fit.save(&args.out)?;
-    while !fit.is_done() && !interrupt::requested() {
-        let losses = fit.advance()?.clone();
-        fit.save(&args.out)?;
-        bar.set_position(fit.steps());
-        log.write(&serde_json::json!({ "step": fit.steps(), "update": losses }))?;
-    }
-    bar.finish_and_clear();
-    let done = fit.is_done();
+    let done = copy(args, &mut fit, "copying demonstrations in chunks", ui)?;
     let report = fit.finish().1;
     let summary = serde_json::json!({
         "demonstrations": demonstrations.len(), "updates": report.steps, "best_update": report.best_step, "validation_loss": report.validation_loss,
@@ -99,11 +78,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             demonstrations.len(),
             report.steps,
             args.out.display(),
-            if done {
-                ""
-            } else {
-                "; stopped, go on with --resume"
-            }
+            if done { "" } else { STOPPED }
         )
     })
 }

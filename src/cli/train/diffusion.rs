@@ -1,17 +1,14 @@
 //! `--policy diffusion`.
 
-use std::ops::ControlFlow;
-
 use rapport::policy::diffusion::{DenoiserConfig, MlpConfig, TransformerConfig, UnetConfig};
-use rapport::policy::{Diffusion, DiffusionConfig};
+use rapport::policy::{DiffusionConfig, DiffusionFit};
 use serde::{Deserialize, Serialize};
 
+use super::copying::{STOPPED, copy};
 use super::sight::see;
 use super::{Args, demonstrations};
 use crate::cli::Usage;
-use crate::interrupt;
 use crate::pictures::Reading;
-use crate::run_dir::{self, MetricsLog};
 use crate::ui::Ui;
 
 /// Settings of `diffusion`, beside those it shares with `act`.
@@ -79,11 +76,6 @@ fn config(args: &Args) -> DiffusionConfig {
 
 /// Copies demonstrations.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    if args.resume {
-        return Err(
-            Usage("diffusion does not go on from a checkpoint; train it anew".into()).into(),
-        );
-    }
     let config = config(args);
     config
         .validate()
@@ -93,32 +85,24 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         let places = Reading::Keypoints;
         spec = see(args, encoder, places, &spec, &mut demonstrations, ui)?.spec;
     }
-    run_dir::create(&args.out, "train", args.seed, args)?;
-    let bar = ui.bar(config.updates, "copying demonstrations");
-    let mut log = MetricsLog::open(&args.out)?;
-    let mut written = Ok(());
-    let (policy, report) =
-        Diffusion::fit(spec, config, args.seed, &demonstrations, |step, losses| {
-            bar.set_position(step);
-            written = log.write(&serde_json::json!({ "step": step, "update": losses }));
-            if interrupt::requested() || written.is_err() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
-    written?;
-    bar.finish_and_clear();
-    policy.save(&args.out)?;
+    let mut fit = if args.resume {
+        DiffusionFit::resume(&args.out, &spec, &demonstrations, None)?
+    } else {
+        DiffusionFit::new(spec, config, args.seed, &demonstrations, None)?
+    };
+    let done = copy(args, &mut fit, "copying demonstrations", ui)?;
+    let report = fit.finish()?.1;
     let summary = serde_json::json!({
         "demonstrations": demonstrations.len(), "updates": report.updates, "training_loss": report.training_loss,
+        "interrupted": !done,
     });
     ui.result(&summary, || {
         format!(
-            "diffusion: {} demonstrations, {} updates -> {}",
+            "diffusion: {} demonstrations, {} updates -> {}{}",
             demonstrations.len(),
             report.updates,
-            args.out.display()
+            args.out.display(),
+            if done { "" } else { STOPPED }
         )
     })
 }
