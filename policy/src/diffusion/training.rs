@@ -20,7 +20,7 @@ use crate::small::kernels;
 pub struct DiffusionReport {
     /// Gradient steps made.
     pub updates: u64,
-    /// Mean squared error of the prediction over the last stretch of the fit.
+    /// Mean squared error of the prediction over the last stretch of the fit; not a number where the fit was done when it was taken up again.
     pub training_loss: f64,
 }
 
@@ -84,7 +84,7 @@ impl DiffusionFit {
             gradient: vec![0.0; policy.parameters.len()],
             policy,
             data,
-            training_loss: 0.0,
+            training_loss: f64::NAN,
         })
     }
 

@@ -11,11 +11,12 @@ use crate::ui::Ui;
 /// What to say of a run that was stopped.
 pub const STOPPED: &str = "; stopped, go on with --resume";
 
-/// Begins the run's folder, unless an earlier run did: then this must be what it planned.
+/// Begins the run's folder, with a checkpoint from the start, unless an earlier run did: then this must be what it planned.
 fn begin(args: &Args, fit: &dyn Fit) -> anyhow::Result<()> {
     let planned = fit.planned();
     if !args.resume {
-        return run_dir::create(&args.out, "train", args.seed, args);
+        run_dir::create(&args.out, "train", args.seed, args)?;
+        return Ok(fit.save(&args.out)?);
     }
     if args.updates.is_some_and(|updates| updates != planned) {
         return Err(Usage(format!(
@@ -32,7 +33,6 @@ pub fn copy(args: &Args, fit: &mut dyn Fit, what: &str, ui: Ui) -> anyhow::Resul
     begin(args, fit)?;
     let bar = ui.bar(fit.planned(), what);
     let mut log = MetricsLog::open(&args.out)?;
-    fit.save(&args.out)?;
     while !fit.is_done() && !interrupt::requested() {
         let losses = fit.advance()?;
         fit.save(&args.out)?;
