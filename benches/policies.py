@@ -3,7 +3,7 @@
   cargo build --workspace --example floor
   python3 benches/policies.py [--rounds 3] [--seconds 4] [--threads 1] [--cleanrl DIR --cleanrl-python PYTHON]
 
-Ours is `policy/examples/floor.rs` in the profile it was built with: one thread, whatever --threads says. Stable-Baselines3 is
+Ours is `policy/examples/floor.rs` in the profile it was built with, on as many threads; the same bits on one and on two. Stable-Baselines3 is
 `model.train()` on a full replay buffer of random steps. CleanRL (a checkout of github.com/vwxyzjn/cleanrl in DIR; it needs a Python with
 gymnasium 0.29) has no such call: its script runs on Pendulum-v1 twice, with and without N steps of learning, and the difference is divided; a
 step of the environment is in it, a fiftieth or so. Two hidden layers of 256, batch 256, and of 64, batch 64; float32, Adam for all. Medians of the rounds.
@@ -23,12 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CASES = {"Pendulum-v1": (3, 1), "so101-reach": (12, 3), "HalfCheetah-v5": (17, 6)}
 
 
-def ours(case, width, seconds):
+def ours(case, width, seconds, threads):
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     example = target / "debug/examples/floor"
-    said = subprocess.run([example, str(seconds), str(width), case], check=True, capture_output=True, text=True).stdout
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+    said = subprocess.run([example, str(seconds), str(width), case], check=True, capture_output=True, text=True, env=environment).stdout
     rows = [line.split() for line in said.splitlines()[1:]]
-    return {row[2]: (float(row[5]), row[7]) for row in rows}
+    return {row[2]: (float(row[6]), row[8]) for row in rows}
 
 
 def stable_baselines(algorithm, case, width, seconds, threads):
@@ -83,7 +84,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch; ours has one")
+    parser.add_argument("--threads", type=int, default=1, help="of both")
     parser.add_argument("--cleanrl")
     parser.add_argument("--cleanrl-python", default=sys.executable)
     parser.add_argument("--torch-side", nargs=3, metavar=("ALGORITHM", "CASE", "WIDTH"))
@@ -96,7 +97,7 @@ def main():
     rows = [(case, width) for width in (256, 64) for case in CASES]
     for _ in range(args.rounds):
         for case, width in rows:
-            for algorithm, (rate, share) in ours(case, width, args.seconds).items():
+            for algorithm, (rate, share) in ours(case, width, args.seconds, args.threads).items():
                 found.setdefault((case, width, algorithm, "ours"), []).append(rate)
                 found.setdefault((case, width, algorithm, "share"), []).append(float(share.rstrip("%")))
             for algorithm in ("sac", "td3"):

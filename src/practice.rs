@@ -111,6 +111,11 @@ impl SimPractice {
         self.env.description().policy_hz
     }
 
+    /// Components of an action.
+    pub fn action_dim(&self) -> usize {
+        self.actions.len()
+    }
+
     /// What it is.
     pub fn description(&self) -> &Description {
         self.env.description()

@@ -520,3 +520,34 @@ fn a_text_reward_that_cannot_be_made_says_why() {
     );
     assert!(!out.exists());
 }
+
+#[test]
+fn an_environment_is_lent_one_line_at_a_time() {
+    let asked = "{\"step\":[0,0,0]}\n{\"reset\":1}\n{\"step\":[0.5,0,0]}\n{\"step\":[2,0,0]}\n{\"step\":[0,0]}\n{\"reset\":1}\n";
+    let output = Command::cargo_bin("rapport")
+        .unwrap()
+        .args(["sim", "serve", "--env", "so101-reach"])
+        .write_stdin(asked)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(answers.len(), 7, "{said}");
+    assert_eq!(answers[0]["observation_dim"], 15);
+    assert_eq!(answers[0]["action_dim"], 3);
+    let sentence = |answer: &serde_json::Value| answer["error"].as_str().unwrap().to_owned();
+    assert!(sentence(&answers[1]).contains("no episode has begun"));
+    assert_eq!(answers[2]["observation"].as_array().unwrap().len(), 15);
+    assert!(answers[3]["reward"].as_f64().unwrap() < 0.0);
+    assert_eq!(answers[3]["terminated"], false);
+    assert!(sentence(&answers[4]).contains("from -1 to 1"));
+    assert!(sentence(&answers[5]).contains("2 components"));
+    assert_eq!(
+        answers[6], answers[2],
+        "the same seed begins the same episode"
+    );
+}

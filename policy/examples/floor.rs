@@ -3,7 +3,8 @@
 //!   cargo run -p rapport-policy --example floor [-- SECONDS [WIDTH [CASE]]]
 //!
 //! For each case: the multiply-adds of one update, counted layer by layer; the time those products take alone, each at its own
-//! shape, as the same kernels do them (`rapport_policy::measure::products`); updates a second, and the share of the time that is products.
+//! shape, as the same kernels do them on one thread (`rapport_policy::measure::products`), divided by the threads that the update uses
+//! (RAYON_NUM_THREADS=1: one); updates a second, and the share of the time that is products.
 //! The rest is drawing batches, activations, Adam and the targets' averaging.
 
 #![allow(clippy::print_stdout)]
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use rapport_policy::measure::{Product, products};
+use rapport_policy::measure::{Product, products, threads};
 use rapport_policy::{Learner, PolicySpec, Sac, SacConfig, Td3, Td3Config, Transition};
 
 #[global_allocator]
@@ -33,8 +34,8 @@ fn main() -> Outcome<()> {
     let only: Option<usize> = words.next().map(|w| w.parse()).transpose()?;
     let wanted = words.next();
     println!(
-        "{:<16} {:<6} {:>8} {:>10} {:>10} {:>8} {:>8}",
-        "case", "", "Mflop", "GFLOP/s", "updates/s", "floor/s", "share"
+        "{:<16} {:<6} {:>7} {:>8} {:>10} {:>10} {:>8} {:>8}",
+        "case", "", "threads", "Mflop", "GFLOP/s", "updates/s", "floor/s", "share"
     );
     let named = |name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
     for (name, o, a) in CASES.into_iter().filter(|case| named(case.0)) {
@@ -99,9 +100,14 @@ fn report(
         .iter()
         .map(|(p, times)| times * 2.0 * (p.rows * p.depth * p.columns) as f64)
         .sum();
-    let (update, alone) = (spent / f64::from(updates), floor / f64::from(20 * rounds));
+    let largest = work.iter().map(|(p, _)| p.rows * p.depth * p.columns).max();
+    let threads = threads(largest.unwrap_or(0));
+    let (update, alone) = (
+        spent / f64::from(updates),
+        floor / f64::from(20 * rounds) / threads as f64,
+    );
     println!(
-        "{case:<16} {learner:<6} {:>8.1} {:>10.1} {:>10.0} {:>8.0} {:>7.0}%",
+        "{case:<16} {learner:<6} {threads:>7} {:>8.1} {:>10.1} {:>10.0} {:>8.0} {:>7.0}%",
         flop / 1e6,
         flop / alone / 1e9,
         1.0 / update,

@@ -4,6 +4,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::policy::PolicyError;
 use crate::small::adam::{Adam, AdamConfig};
+use crate::small::both::{Threads, both};
 use crate::small::kernels;
 use crate::small::mlp::{HiddenNorm, Mlp, Tape};
 use crate::state::{StateDict, StateReader};
@@ -16,14 +17,18 @@ struct Critic {
     adam: Adam,
     tape: Tape,
     gradient: Vec<f32>,
+    output_gradient: Vec<f32>,
+    input_gradient: Vec<f32>,
+    /// `Q - y` of the newest update, `[batch]`.
+    errors: Vec<f32>,
 }
 
 /// Two critics; the smaller of their values counts, against overestimation (Fujimoto, van Hoof and Meger 2018).
 #[derive(Clone, Debug)]
 pub(crate) struct TwinCritics {
     critics: [Critic; 2],
-    output_gradient: Vec<f32>,
-    input_gradient: Vec<f32>,
+    /// For a pass through the first critic alone.
+    lone_tape: Tape,
     errors: Vec<f32>,
 }
 
@@ -54,31 +59,56 @@ impl TwinCritics {
                 adam: Adam::new(adam.clone(), network.parameters.len()),
                 tape: Tape::default(),
                 gradient: vec![0.0; network.parameters.len()],
+                output_gradient: Vec::new(),
+                input_gradient: Vec::new(),
+                errors: Vec::new(),
                 network,
             }
         });
         Self {
             critics,
-            output_gradient: Vec::new(),
-            input_gradient: Vec::new(),
+            lone_tape: Tape::new(Threads::Two),
             errors: Vec::new(),
         }
     }
 
+    /// Multiply-adds of a pass of so many rows through one critic, one way.
+    pub(crate) fn multiply_adds(&self, rows: usize) -> usize {
+        self.critics[0].network.multiply_adds(rows)
+    }
+
+    /// Calls `work` for both, side by side where a pass of so many rows is worth it.
+    fn each<R: Send>(&mut self, rows: usize, work: impl Fn(&mut Critic) -> R + Sync) -> [R; 2] {
+        let multiply_adds = self.multiply_adds(rows);
+        let [first, second] = &mut self.critics;
+        let (first, second) = both(multiply_adds, || work(first), || work(second));
+        [first, second]
+    }
+
     /// `min(Q1, Q2)` of the target networks for `inputs` `[batch, inputs]`, into `values` `[batch]`.
     pub(crate) fn target_values(&mut self, inputs: &[f32], values: &mut Vec<f32>) {
-        let [first, second] = &mut self.critics;
-        first.target.forward(inputs, &mut first.tape);
-        second.target.forward(inputs, &mut second.tape);
-        minimum(first.tape.output(), second.tape.output(), values);
+        let rows = inputs.len() / self.critics[0].network.inputs();
+        self.each(rows, |critic| {
+            critic.target.forward(inputs, &mut critic.tape)
+        });
+        self.minimum(values);
     }
 
     /// `min(Q1, Q2)` of the networks.
     pub(crate) fn values(&mut self, inputs: &[f32], values: &mut Vec<f32>) {
-        let [first, second] = &mut self.critics;
-        first.network.forward(inputs, &mut first.tape);
-        second.network.forward(inputs, &mut second.tape);
-        minimum(first.tape.output(), second.tape.output(), values);
+        let rows = inputs.len() / self.critics[0].network.inputs();
+        self.each(rows, |critic| {
+            critic.network.forward(inputs, &mut critic.tape)
+        });
+        self.minimum(values);
+    }
+
+    /// The smaller of the newest outputs.
+    fn minimum(&self, values: &mut Vec<f32>) {
+        let [first, second] = self.critics.each_ref().map(|critic| critic.tape.output());
+        values.clear();
+        let pairs = first.iter().zip(second);
+        values.extend(pairs.map(|(a, b)| if b < a { *b } else { *a }));
     }
 
     /// `Q1` of the first network alone, and the gradient of `sum_i weight * Q1_i` by the actions, the last `dim` inputs.
@@ -90,22 +120,22 @@ impl TwinCritics {
         values: &mut Vec<f32>,
         gradients: &mut Vec<f32>,
     ) {
-        let critic = &mut self.critics[0];
-        critic.network.forward(inputs, &mut critic.tape);
+        let (critic, tape) = (&mut self.critics[0], &mut self.lone_tape);
+        critic.network.forward(inputs, tape);
         values.clear();
-        values.extend_from_slice(critic.tape.output());
-        self.output_gradient.clear();
-        self.output_gradient.resize(values.len(), weight);
-        let width = critic.network.inputs();
-        self.input_gradient.resize(inputs.len(), 0.0);
+        values.extend_from_slice(tape.output());
+        critic.output_gradient.clear();
+        critic.output_gradient.resize(values.len(), weight);
+        critic.input_gradient.resize(inputs.len(), 0.0);
         critic.network.backward(
-            &mut critic.tape,
-            &self.output_gradient,
+            tape,
+            &critic.output_gradient,
             None,
-            Some(&mut self.input_gradient),
+            Some(&mut critic.input_gradient),
         );
+        let width = critic.network.inputs();
         gradients.clear();
-        for row in self.input_gradient.chunks_exact(width) {
+        for row in critic.input_gradient.chunks_exact(width) {
             gradients.extend_from_slice(&row[width - dim..]);
         }
     }
@@ -119,47 +149,38 @@ impl TwinCritics {
         weights: &[f32],
         update: u64,
     ) -> Result<CriticMetrics, PolicyError> {
-        let batch = targets.len() as f32;
-        let mut metrics = CriticMetrics::default();
-        self.errors.clear();
-        self.errors.resize(targets.len(), 0.0);
-        for (index, critic) in self.critics.iter_mut().enumerate() {
-            critic.network.forward(inputs, &mut critic.tape);
-            self.output_gradient.clear();
-            let values = critic.tape.output().iter().zip(targets).enumerate();
-            for (row, (value, target)) in values {
-                let error = value - target;
-                self.errors[row] += 0.5 * error.abs();
-                let weight = weights.get(row).copied().unwrap_or(1.0);
-                metrics.loss += 0.25 * weight * error * error / batch;
-                if index == 0 {
-                    metrics.value += value / batch;
-                }
-                self.output_gradient.push(weight * error / batch);
-            }
-            critic.gradient.fill(0.0);
-            critic.network.backward(
-                &mut critic.tape,
-                &self.output_gradient,
-                Some(&mut critic.gradient),
-                None,
-            );
+        let losses = self.each(targets.len(), |critic| {
+            critic.differentiate(inputs, targets, weights)
+        });
+        for (index, critic) in self.critics.iter().enumerate() {
+            let name = format!("critic{index}");
             critic
                 .network
-                .check_gradient(&format!("critic{index}"), &critic.gradient, update)?;
+                .check_gradient(&name, &critic.gradient, update)?;
         }
+        let mut metrics = CriticMetrics {
+            loss: losses.iter().sum(),
+            ..CriticMetrics::default()
+        };
         if !metrics.loss.is_finite() {
             return Err(PolicyError::NotFinite {
                 tensor: "loss of the critics".into(),
                 update,
             });
         }
-        for critic in &mut self.critics {
-            let norm = critic
+        let values = self.critics[0].tape.output();
+        metrics.value = values.iter().sum::<f32>() / targets.len() as f32;
+        let [first, second] = self.critics.each_ref().map(|critic| &critic.errors);
+        self.errors.clear();
+        let errors = first.iter().zip(second);
+        self.errors
+            .extend(errors.map(|(first, second)| 0.5 * (first.abs() + second.abs())));
+        let norms = self.each(targets.len(), |critic| {
+            critic
                 .adam
-                .step(&mut critic.network.parameters, &mut critic.gradient);
-            metrics.gradient_norm = metrics.gradient_norm.max(norm);
-        }
+                .step(&mut critic.network.parameters, &mut critic.gradient)
+        });
+        metrics.gradient_norm = norms[0].max(norms[1]);
         Ok(metrics)
     }
 
@@ -171,34 +192,35 @@ impl TwinCritics {
     /// After [`TwinCritics::values`]: the gradient of `sum_i weight * min(Q1, Q2)_i` by the actions, the last `dim` inputs, into
     /// `gradients` `[batch, dim]`.
     pub(crate) fn action_gradients(&mut self, weight: f32, dim: usize, gradients: &mut Vec<f32>) {
-        let outputs = self
-            .critics
-            .each_ref()
-            .map(|critic| critic.tape.output().to_vec());
-        gradients.clear();
-        gradients.resize(outputs[0].len() * dim, 0.0);
-        for (index, critic) in self.critics.iter_mut().enumerate() {
-            self.output_gradient.clear();
-            // The smaller value passes the gradient on; at a tie the first.
-            self.output_gradient
-                .extend(outputs[0].iter().zip(&outputs[1]).map(|(first, second)| {
-                    let smaller = usize::from(second < first);
-                    if smaller == index { weight } else { 0.0 }
-                }));
+        let [first, second] = &mut self.critics;
+        let rows = first.tape.output().len();
+        for critic in [&mut *first, &mut *second] {
+            critic.output_gradient.clear();
+        }
+        // The smaller value passes the gradient on; at a tie the first.
+        for (a, b) in first.tape.output().iter().zip(second.tape.output()) {
+            let smaller = usize::from(b < a);
+            first.output_gradient.push([weight, 0.0][smaller]);
+            second.output_gradient.push([0.0, weight][smaller]);
+        }
+        self.each(rows, |critic| {
             let inputs = critic.network.inputs();
-            self.input_gradient.resize(outputs[0].len() * inputs, 0.0);
+            critic.input_gradient.resize(rows * inputs, 0.0);
             critic.network.backward(
                 &mut critic.tape,
-                &self.output_gradient,
+                &critic.output_gradient,
                 None,
-                Some(&mut self.input_gradient),
+                Some(&mut critic.input_gradient),
             );
-            let rows = self.input_gradient.chunks_exact(inputs);
-            for (gradient, row) in gradients.chunks_exact_mut(dim).zip(rows) {
-                for (gradient, by_action) in gradient.iter_mut().zip(&row[inputs - dim..]) {
-                    *gradient += by_action;
-                }
-            }
+        });
+        gradients.clear();
+        let inputs = self.critics[0].network.inputs();
+        let [first, second] = self.critics.each_ref().map(|critic| {
+            let rows = critic.input_gradient.chunks_exact(inputs);
+            rows.map(|row| &row[inputs - dim..])
+        });
+        for (first, second) in first.zip(second) {
+            gradients.extend(first.iter().zip(second).map(|(a, b)| a + b));
         }
     }
 
@@ -249,14 +271,30 @@ impl TwinCritics {
     }
 }
 
-fn minimum(first: &[f32], second: &[f32], values: &mut Vec<f32>) {
-    values.clear();
-    values.extend(
-        first
-            .iter()
-            .zip(second)
-            .map(|(a, b)| if b < a { *b } else { *a }),
-    );
+impl Critic {
+    /// The gradient of `mean w (Q - y)^2 / 2` by the parameters; returns its value, halved for the mean over both critics.
+    fn differentiate(&mut self, inputs: &[f32], targets: &[f32], weights: &[f32]) -> f32 {
+        let batch = targets.len() as f32;
+        self.network.forward(inputs, &mut self.tape);
+        self.errors.clear();
+        self.output_gradient.clear();
+        let mut loss = 0.0;
+        for (row, (value, target)) in self.tape.output().iter().zip(targets).enumerate() {
+            let error = value - target;
+            let weight = weights.get(row).copied().unwrap_or(1.0);
+            loss += 0.25 * weight * error * error / batch;
+            self.errors.push(error);
+            self.output_gradient.push(weight * error / batch);
+        }
+        self.gradient.fill(0.0);
+        self.network.backward(
+            &mut self.tape,
+            &self.output_gradient,
+            Some(&mut self.gradient),
+            None,
+        );
+        loss
+    }
 }
 
 #[cfg(test)]

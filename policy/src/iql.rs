@@ -15,6 +15,7 @@ use crate::critic::TwinCritics;
 use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Transition};
 use crate::replay::{Replay, check_episode};
 use crate::small::adam::Adam;
+use crate::small::both::Threads;
 use crate::small::mlp::{HiddenNorm, Mlp, Tape};
 
 mod config;
@@ -91,8 +92,8 @@ impl Iql {
             episodes: 0,
             owed: 0.0,
             batch: Batch::default(),
-            value_tape: Tape::default(),
-            actor_tape: Tape::default(),
+            value_tape: Tape::new(Threads::Two),
+            actor_tape: Tape::new(Threads::Two),
             policy,
             config,
         })

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::small::both::pays;
 use crate::small::matmul::{Finish, Scratch, Start, View, matmul};
 
 /// Which product of a layer it is: that decides which operand is read by columns.
@@ -28,7 +29,16 @@ pub struct Product {
     pub kind: Kind,
 }
 
-/// Seconds of one such product, the mean of `times` done on end. The numbers are ones; their values take no time.
+/// Threads that an update uses whose largest network has so many multiply-adds a pass.
+pub fn threads(multiply_adds: usize) -> usize {
+    if pays(multiply_adds) {
+        rayon::current_num_threads().min(2)
+    } else {
+        1
+    }
+}
+
+/// Seconds of one such product on one thread, the mean of `times` done on end. The numbers are ones; their values take no time.
 pub fn products(product: Product, times: usize) -> f64 {
     let Product {
         rows,

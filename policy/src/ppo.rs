@@ -23,6 +23,7 @@ use crate::policy::{Learner, Metrics, Mode, Policy, PolicyError, Rewarder, Trans
 use crate::replay::{Replay, check_episode};
 use crate::rewarder::Asked;
 use crate::small::adam::Adam;
+use crate::small::both::Threads;
 use crate::small::mlp::{HiddenNorm, Mlp, Tape};
 use crate::state::{StateDict, StateReader};
 
@@ -101,8 +102,8 @@ impl Ppo {
             updates: 0,
             rng,
             round: Round::default(),
-            actor_tape: Tape::default(),
-            value_tape: Tape::default(),
+            actor_tape: Tape::new(Threads::Two),
+            value_tape: Tape::new(Threads::Two),
             observations: Vec::new(),
             head_gradient: Vec::new(),
             found: Vec::new(),

@@ -20,6 +20,7 @@ use crate::policy::{
 };
 use crate::replay::Replay;
 use crate::small::adam::Adam;
+use crate::small::both::{Threads, among};
 use crate::small::mlp::Tape;
 
 mod config;
@@ -78,7 +79,7 @@ impl Sac {
             temperature_adam: Adam::new(config.temperature_adam.clone(), 1),
             experience: Experience::new(&spec, config.experience()),
             rng,
-            actor_tape: Tape::default(),
+            actor_tape: Tape::new(Threads::Two),
             draws: Draws::default(),
             actor_gradient: vec![0.0; actor_parameters],
             head_gradient: Vec::new(),
@@ -215,7 +216,8 @@ impl Learner for Sac {
     }
 
     fn update(&mut self) -> Result<Metrics, PolicyError> {
-        self.step()
+        let rows = self.config.batch;
+        among(self.critics.multiply_adds(rows), || self.step())
     }
 
     fn actor(&self) -> Box<dyn Policy> {

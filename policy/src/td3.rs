@@ -17,6 +17,7 @@ use crate::policy::{
 };
 use crate::replay::Replay;
 use crate::small::adam::Adam;
+use crate::small::both::{Threads, among};
 use crate::small::mlp::{Mlp, Tape};
 
 mod actor;
@@ -76,7 +77,7 @@ impl Td3 {
             ),
             experience: Experience::new(&spec, config.experience()),
             rng,
-            actor_tape: Tape::default(),
+            actor_tape: Tape::new(Threads::Two),
             actor_gradient: vec![0.0; actor_parameters],
             head_gradient: Vec::new(),
             action_gradient: Vec::new(),
@@ -168,7 +169,8 @@ impl Learner for Td3 {
     }
 
     fn update(&mut self) -> Result<Metrics, PolicyError> {
-        self.step()
+        let rows = self.config.batch;
+        among(self.critics.multiply_adds(rows), || self.step())
     }
 
     fn actor(&self) -> Box<dyn Policy> {

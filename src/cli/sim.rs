@@ -1,4 +1,5 @@
-//! `rapport sim`: the simulation itself; `rapport sim fit` makes the simulated arm move as a recorded one did.
+//! `rapport sim`: the simulation itself; `rapport sim fit` makes the simulated arm move as a recorded one did, `rapport sim serve` lends an
+//! environment to others.
 
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
@@ -17,6 +18,8 @@ use crate::run_dir::write_atomically;
 use crate::schema;
 use crate::ui::Ui;
 
+mod serve;
+
 /// Work on the simulation itself.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -27,6 +30,7 @@ pub struct Args {
 #[derive(Clone, Debug, clap::Subcommand)]
 enum Command {
     Fit(FitArgs),
+    Serve(serve::ServeArgs),
 }
 
 /// Fit friction, damping, gains, rotor inertia and delay of the simulated SO-101 to recorded motions.
@@ -73,6 +77,7 @@ enum Goals {
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     match &args.command {
         Command::Fit(args) => fit(args, ui),
+        Command::Serve(args) => serve::run(args),
     }
 }
 

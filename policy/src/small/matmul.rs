@@ -1,9 +1,10 @@
-//! Matrix product for the small networks of control: `C = start + A B`, one thread, no allocation.
+//! Matrix product for the small networks of control: `C = start + A B`, on one thread or two, no allocation.
 //!
 //! Every element is one chain of fused multiply-adds over the inner dimension, in order, whatever the width of the
 //! vectors. So AVX-512, AVX2 and NEON give the same bits, and a single row gives the same bits as a batch.
 //! `B` is packed into panels two vectors wide; the inner tile holds 8 rows of sums (5 on narrower machines) in registers.
 
+use crate::small::both::{Threads, both, pays};
 use crate::small::vector::{self, Kernel, Vector};
 
 /// A matrix seen through strides, so that a transpose costs nothing.
@@ -27,6 +28,16 @@ impl<'a> View<'a> {
             row_stride: columns,
             column_stride: 1,
         }
+    }
+
+    /// The rows before `middle` and those from it on.
+    fn split_rows(self, middle: usize) -> [Self; 2] {
+        let part = |first: usize, rows: usize| Self {
+            values: &self.values[(first * self.row_stride).min(self.values.len())..],
+            rows,
+            ..self
+        };
+        [part(0, middle), part(middle, self.rows - middle)]
     }
 
     /// Rows for columns.
@@ -64,9 +75,22 @@ pub(crate) enum Finish<'a> {
     Gate(&'a [f32]),
 }
 
-/// Room for packed panels, kept between calls.
+/// Room for packed panels, one for each thread, kept between calls.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Scratch(Vec<f32>);
+pub(crate) struct Scratch {
+    panels: [Vec<f32>; 2],
+    threads: Threads,
+}
+
+impl Scratch {
+    /// For products on so many threads.
+    pub(crate) fn new(threads: Threads) -> Self {
+        Self {
+            threads,
+            ..Self::default()
+        }
+    }
+}
 
 /// `C = finish(start + A B)`: `a` is `[m, k]`, `b` is `[k, n]`, `c` is `[m, n]` row-major.
 pub(crate) fn matmul(
@@ -76,7 +100,38 @@ pub(crate) fn matmul(
     c: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    vector::run(Product::new(a, b, (start, finish), c, scratch));
+    let [panel, second_panel] = &mut scratch.panels;
+    let half = a.rows * a.columns * b.columns / 2;
+    if scratch.threads == Threads::One || !pays(half) {
+        return vector::run(Product::new(a, b, (start, finish), c, panel));
+    }
+    // Whole tiles above, the rest below.
+    let middle = (a.rows / 2).next_multiple_of(8).min(a.rows);
+    let [above, below] = a.split_rows(middle);
+    let (finish_above, finish_below) = match finish {
+        Finish::Gate(gate) => {
+            let (above, below) = gate.split_at(middle * b.columns);
+            (Finish::Gate(above), Finish::Gate(below))
+        }
+        same => (same, same),
+    };
+    let (c_above, c_below) = c.split_at_mut(middle * b.columns);
+    both(
+        half,
+        || {
+            vector::run(Product::new(
+                above,
+                b,
+                (start, finish_above),
+                c_above,
+                panel,
+            ))
+        },
+        || {
+            let how = (start, finish_below);
+            vector::run(Product::new(below, b, how, c_below, second_panel));
+        },
+    );
 }
 
 struct Product<'a> {
@@ -85,7 +140,7 @@ struct Product<'a> {
     start: Start<'a>,
     finish: Finish<'a>,
     c: &'a mut [f32],
-    scratch: &'a mut Scratch,
+    panel: &'a mut Vec<f32>,
 }
 
 impl<'a> Product<'a> {
@@ -94,7 +149,7 @@ impl<'a> Product<'a> {
         b: View<'a>,
         (start, finish): (Start<'a>, Finish<'a>),
         c: &'a mut [f32],
-        scratch: &'a mut Scratch,
+        panel: &'a mut Vec<f32>,
     ) -> Self {
         assert!(a.columns > 0, "nothing to sum over");
         assert_eq!(a.columns, b.rows, "inner dimensions differ");
@@ -111,7 +166,7 @@ impl<'a> Product<'a> {
             start,
             finish,
             c,
-            scratch,
+            panel,
         }
     }
 }
@@ -139,7 +194,7 @@ impl Product<'_> {
             let padded = if width > lanes { 2 * lanes } else { lanes };
             let strip = Strip {
                 a: self.a,
-                panel: pack::<V>(self.b, first, width, padded, &mut self.scratch.0),
+                panel: pack::<V>(self.b, first, width, padded, self.panel),
                 first,
                 width,
                 start: self.start,
@@ -367,13 +422,12 @@ mod tests {
                 View::new(values, rows, columns)
             };
             let (a, b) = (view(&a, m, k, turn_a), view(&b, k, n, turn_b));
-            let mut scratch = Scratch::default();
-            let mut check = |how: (Start, Finish), start: &dyn Fn(usize, usize) -> f32, finish: &dyn Fn(usize, f32) -> f32| {
+            let check = |how: (Start, Finish), start: &dyn Fn(usize, usize) -> f32, finish: &dyn Fn(usize, f32) -> f32| {
                 let mut expected = naive(a, b, start);
                 expected.iter_mut().enumerate().for_each(|(i, x)| *x = finish(i, *x));
                 for run in RUNS {
                     let mut c = before.clone();
-                    run(Product::new(a, b, how, &mut c, &mut scratch));
+                    run(Product::new(a, b, how, &mut c, &mut Vec::new()));
                     assert_eq!(c, expected);
                 }
             };
@@ -381,6 +435,30 @@ mod tests {
             check((Start::Bias(&bias), Finish::Relu), &|_, j| bias[j], &|_, x| if x < 0.0 { 0.0 } else { x });
             check((Start::Destination, Finish::Keep), &|i, j| before[i * n + j], &|_, x| x);
             check((Start::Zero, Finish::Gate(&gate)), &|_, _| 0.0, &|i, x| if gate[i] > 0.0 { x } else { 0.0 });
+        }
+    }
+
+    #[test]
+    fn two_threads_give_the_bits_of_one() {
+        // The last shape has more rows above the middle than whole tiles below.
+        for (m, k, n) in [(256, 256, 256), (255, 130, 131), (12, 640, 640)] {
+            let (a, b, bias) = (numbers(m * k, 1), numbers(k * n, 2), numbers(n, 3));
+            let gate = numbers(m * n, 4);
+            let turned = View::new(&a, k, m).transposed();
+            for a in [View::new(&a, m, k), turned] {
+                for how in [
+                    (Start::Bias(&bias[..]), Finish::Relu),
+                    (Start::Destination, Finish::Gate(&gate)),
+                ] {
+                    let [one, two] = [Threads::One, Threads::Two].map(|threads| {
+                        let mut c = gate.clone();
+                        let b = View::new(&b, k, n);
+                        matmul(a, b, how, &mut c, &mut Scratch::new(threads));
+                        c
+                    });
+                    assert_eq!(one, two);
+                }
+            }
         }
     }
 
@@ -404,7 +482,7 @@ mod tests {
                 View::new(&b, 2, 20),
                 how,
                 &mut c,
-                &mut Scratch::default(),
+                &mut Vec::new(),
             ));
             assert!(c.iter().all(|x| x.is_nan()));
         }

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::PolicyError;
+use crate::small::both::Threads;
 use crate::small::kernels;
 use crate::small::matmul::{Finish, Scratch, Start, View, matmul};
 use crate::state::{StateDict, StateReader};
@@ -58,6 +59,14 @@ pub(crate) struct Tape {
 }
 
 impl Tape {
+    /// For passes whose products may use so many threads.
+    pub(crate) fn new(threads: Threads) -> Self {
+        Self {
+            scratch: Scratch::new(threads),
+            ..Self::default()
+        }
+    }
+
     /// The newest output, `[batch, outputs]`.
     pub(crate) fn output(&self) -> &[f32] {
         self.activations.last().map_or(&[], Vec::as_slice)
@@ -109,6 +118,11 @@ impl Mlp {
             }
         }
         Self { layers, parameters }
+    }
+
+    /// Multiply-adds of a pass of so many rows, one way.
+    pub(crate) fn multiply_adds(&self, rows: usize) -> usize {
+        rows * self.parameters.len()
     }
 
     pub(crate) fn inputs(&self) -> usize {
