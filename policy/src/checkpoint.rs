@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::act::Act;
 use crate::bc::Bc;
 use crate::diffusion::Diffusion;
+use crate::drq::DrqPolicy;
 use crate::iql::Iql;
 use crate::policy::{Policy, PolicyError};
 use crate::ppo::Ppo;
@@ -358,6 +359,7 @@ pub fn load_policy(dir: &Path) -> Result<Box<dyn Policy>, PolicyError> {
         Act::KIND => Ok(Box::new(Act::load(&manifest, dir)?)),
         Bc::KIND => Ok(Box::new(Bc::load(&manifest, dir)?)),
         Diffusion::KIND => Ok(Box::new(Diffusion::load(&manifest, dir)?)),
+        DrqPolicy::KIND => Ok(Box::new(DrqPolicy::load(&manifest, dir)?)),
         DeterministicPolicy::KIND => Ok(Box::new(DeterministicPolicy::load(&manifest, dir)?)),
         Iql::KIND => Ok(Box::new(Iql::load_policy(&manifest, dir)?)),
         kind => Err(file_error(

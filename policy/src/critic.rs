@@ -141,16 +141,18 @@ impl TwinCritics {
     }
 
     /// One step of both critics towards `targets` `[batch]`: `J = mean w (Q - y)^2 / 2`; no `weights` are weights of 1. Nothing moves unless every gradient and
-    /// the loss are finite.
+    /// the loss are finite. Where it is wanted, `input_gradient` becomes that of the sum of both losses, from before the step.
     pub(crate) fn update(
         &mut self,
         inputs: &[f32],
         targets: &[f32],
         weights: &[f32],
         update: u64,
+        input_gradient: Option<&mut Vec<f32>>,
     ) -> Result<CriticMetrics, PolicyError> {
         let losses = self.each(targets.len(), |critic| {
-            critic.differentiate(inputs, targets, weights)
+            let wanted = input_gradient.is_some();
+            critic.differentiate(inputs, targets, weights, wanted)
         });
         for (index, critic) in self.critics.iter().enumerate() {
             let name = format!("critic{index}");
@@ -175,6 +177,11 @@ impl TwinCritics {
         let errors = first.iter().zip(second);
         self.errors
             .extend(errors.map(|(first, second)| 0.5 * (first.abs() + second.abs())));
+        if let Some(sum) = input_gradient {
+            let [first, second] = self.critics.each_ref().map(|c| &c.input_gradient);
+            sum.clear();
+            sum.extend(first.iter().zip(second).map(|(a, b)| a + b));
+        }
         let norms = self.each(targets.len(), |critic| {
             critic
                 .adam
@@ -272,8 +279,15 @@ impl TwinCritics {
 }
 
 impl Critic {
-    /// The gradient of `mean w (Q - y)^2 / 2` by the parameters; returns its value, halved for the mean over both critics.
-    fn differentiate(&mut self, inputs: &[f32], targets: &[f32], weights: &[f32]) -> f32 {
+    /// The gradient of `mean w (Q - y)^2 / 2` by the parameters, and by the inputs where wanted; returns its value, halved for the mean
+    /// over both critics.
+    fn differentiate(
+        &mut self,
+        inputs: &[f32],
+        targets: &[f32],
+        weights: &[f32],
+        by_inputs: bool,
+    ) -> f32 {
         let batch = targets.len() as f32;
         self.network.forward(inputs, &mut self.tape);
         self.errors.clear();
@@ -291,7 +305,10 @@ impl Critic {
             &mut self.tape,
             &self.output_gradient,
             Some(&mut self.gradient),
-            None,
+            by_inputs.then(|| {
+                self.input_gradient.resize(inputs.len(), 0.0);
+                &mut self.input_gradient[..]
+            }),
         );
         loss
     }
@@ -344,11 +361,22 @@ mod tests {
         let mut critics = TwinCritics::new(3, &[16], HiddenNorm::None, &adam, &mut rng);
         let inputs: Vec<f32> = (0..8 * 3).map(|_| rng.random_range(-1.0..1.0)).collect();
         let before = critics.critics[0].target.parameters.clone();
-        let first = critics.update(&inputs, &[1.0; 8], &[], 0).unwrap().loss;
+        let first = critics
+            .update(&inputs, &[1.0; 8], &[], 0, None)
+            .unwrap()
+            .loss;
         for update in 0..50 {
-            critics.update(&inputs, &[1.0; 8], &[], update).unwrap();
+            critics
+                .update(&inputs, &[1.0; 8], &[], update, None)
+                .unwrap();
         }
-        assert!(critics.update(&inputs, &[1.0; 8], &[], 51).unwrap().loss < 0.9 * first);
+        assert!(
+            critics
+                .update(&inputs, &[1.0; 8], &[], 51, None)
+                .unwrap()
+                .loss
+                < 0.9 * first
+        );
         critics.follow(0.25);
         let critic = &critics.critics[0];
         for ((b, n), t) in before
@@ -366,7 +394,7 @@ mod tests {
         let mut critics = TwinCritics::new(3, &[256, 256], HiddenNorm::None, &adam, &mut rng);
         let before = critics.critics[1].network.parameters.clone();
         let error = critics
-            .update(&[0.5; 6], &[0.0, f32::NAN], &[], 7)
+            .update(&[0.5; 6], &[0.0, f32::NAN], &[], 7, None)
             .unwrap_err()
             .to_string();
         assert!(

@@ -337,6 +337,10 @@ fn count(episode: &[Transition], normaliser: &mut Normaliser) {
 /// Rows of `left` `[batch, l]` and `right` `[batch, r]` side by side.
 pub(crate) fn join(left: &[f32], l: usize, right: &[f32], r: usize, target: &mut Vec<f32>) {
     target.clear();
+    if r == 0 {
+        target.extend_from_slice(left);
+        return;
+    }
     for (left, right) in left.chunks_exact(l).zip(right.chunks_exact(r)) {
         target.extend_from_slice(left);
         target.extend_from_slice(right);

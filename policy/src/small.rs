@@ -4,7 +4,9 @@
 
 pub(crate) mod adam;
 pub(crate) mod both;
+pub(crate) mod conv;
 pub(crate) mod kernels;
 pub(crate) mod matmul;
 pub(crate) mod mlp;
+pub(crate) mod orthogonal;
 pub(crate) mod vector;

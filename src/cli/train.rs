@@ -26,7 +26,7 @@ use crate::schema;
 use crate::ui::Ui;
 
 /// Train a policy: `bc`, `act` and `diffusion` copy demonstrations, `dagger` copies an expert who watches, `iql` learns from recorded episodes and a reward, `sac`,
-/// `td3` and `ppo` practise in simulation on a reward.
+/// `td3`, `ppo` and, from pixels alone, `drq` practise in simulation on a reward.
 ///
 /// The run's directory holds the resolved configuration, `metrics.jsonl` and a checkpoint; Ctrl-C saves, `--resume` goes on
 /// exactly where it stopped.
@@ -126,6 +126,8 @@ pub enum Learner {
     Dagger,
     /// Diffusion policy.
     Diffusion,
+    /// DrQ-v2: from pixels, the encoder learned too.
+    Drq,
     /// Implicit Q-learning.
     Iql,
     /// Proximal policy optimisation.
@@ -168,7 +170,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         Learner::Dagger => dagger::run(args, ui),
         Learner::Diffusion => diffusion::run(args, ui),
         Learner::Iql => iql::run(args, ui),
-        Learner::Ppo | Learner::Sac | Learner::Td3 => online::run(args, ui),
+        Learner::Drq | Learner::Ppo | Learner::Sac | Learner::Td3 => online::run(args, ui),
     }
 }
 

@@ -182,7 +182,7 @@ impl Iql {
             .collect();
         let critic = self
             .critics
-            .update(&self.batch.pairs, &targets, &[], self.updates)?;
+            .update(&self.batch.pairs, &targets, &[], self.updates, None)?;
         self.critics.follow(self.config.target_rate as f32);
         metrics.insert("critic_loss".into(), f64::from(critic.loss));
         Ok(())

@@ -28,6 +28,7 @@ impl Sac {
             &self.targets,
             &self.experience.batch.weights,
             self.experience.updates,
+            None,
         )?;
         self.experience.learned(self.critics.errors());
         metrics.insert("critic_loss".into(), f64::from(critic.loss));

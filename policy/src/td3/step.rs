@@ -23,9 +23,13 @@ impl Td3 {
             &mut self.critic_inputs,
         );
         let updates = self.experience.updates;
-        let critic =
-            self.critics
-                .update(&self.critic_inputs, &self.targets, &batch.weights, updates)?;
+        let critic = self.critics.update(
+            &self.critic_inputs,
+            &self.targets,
+            &batch.weights,
+            updates,
+            None,
+        )?;
         self.experience.learned(self.critics.errors());
         metrics.insert("critic_loss".into(), f64::from(critic.loss));
         metrics.insert(

@@ -21,8 +21,8 @@ pub struct ActArgs {
     /// say (`act`), or takes 8 (`diffusion`).
     #[arg(long, default_value_t = 0)]
     pub execute: usize,
-    /// See instead of being told where the objects are: the encoder of pictures, such as `efficientnet-lite0:block10@112` (`act`, `bc`,
-    /// `diffusion`). `act` looks at every place of the picture, the others are told where in it each feature is.
+    /// See instead of being told where the objects are: the encoder of pictures, such as `efficientnet-lite0:block10@112`. `act` looks at every
+    /// place of the picture, the others are told where in it each feature is; `drq` learns its own from pixels (`pixels@48`, which is its default).
     #[arg(long, value_name = "ENCODER")]
     pub pictures: Option<String>,
 }

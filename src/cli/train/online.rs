@@ -1,18 +1,20 @@
-//! `--policy sac`, `td3` and `ppo`: practice in simulation on a reward.
+//! `--policy sac`, `td3`, `ppo` and `drq`: practice in simulation on a reward.
 
 use std::path::Path;
 
 use rapport::policy::{
-    AdamConfig, HiddenNorm, ObservationScaling, PolicySpec, Ppo, PpoConfig, PriorityConfig, Sac,
-    SacConfig, Td3, Td3Config, Transition,
+    AdamConfig, Drq, DrqConfig, HiddenNorm, ObservationScaling, PolicySpec, Ppo, PpoConfig,
+    PriorityConfig, Sac, SacConfig, Td3, Td3Config, Transition,
 };
+use rapport::robot::so101;
 use serde::{Deserialize, Serialize};
 
-use super::{Args, Learner, demonstrations, labelled_demonstrations};
+use super::{Args, Learner, demonstrations, labelled_demonstrations, sight};
 use crate::cli::Usage;
 use crate::cli::environment::EnvironmentArgs;
 use crate::clips::camera_of;
 use crate::labelling::Labeller;
+use crate::pictures::{Eye, PictureSpec, Reading, SeenPractice};
 use crate::run_dir::{self, MetricsLog};
 use crate::schema;
 use crate::training::{
@@ -110,6 +112,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let name = match args.policy {
         Learner::Ppo => "ppo",
         Learner::Td3 => "td3",
+        Learner::Drq => "drq",
         _ => "sac",
     };
     let word = args.reward.as_deref().ok_or_else(|| {
@@ -130,6 +133,13 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         )
         .into());
     }
+    let encoder = encoder(args);
+    if encoder.is_some() && (options.workers > 0 || args.relabel || word == ADVERSARY) {
+        return Err(Usage(
+            "policies that see play themselves on a reward that stays: they go with none of --workers, --relabel and --reward adversary".into(),
+        )
+        .into());
+    }
     let size = demonstration_size(args)?;
     // A run keeps what it practises in, as it keeps everything else.
     let kept = args.out.join("simulation.toml");
@@ -142,7 +152,10 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let mut learner: Box<dyn rapport::policy::Learner> = if args.resume {
         resume(args.policy, &args.out)?
     } else {
-        let spec = schema::policy_spec(&mut home.practice)?;
+        let mut spec = schema::policy_spec(&mut home.practice)?;
+        if let Some(encoder) = encoder {
+            spec = seeing(args, encoder, spec, &mut home, size)?;
+        }
         let mut learner = fresh(args, spec)?;
         run_dir::create(&args.out, "train", args.seed, args)?;
         run_dir::write_atomically(&kept, resolved.as_bytes())?;
@@ -168,7 +181,15 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     }
     let mut log = MetricsLog::open(&args.out)?;
     let bar = ui.bar(args.steps, &format!("{name} on {}", args.environment.env));
-    let players = if options.workers == 0 {
+    let mut seen;
+    let players = if let Some(eye) = Eye::of(learner.spec(), args.device)? {
+        let practice = &mut home.practice;
+        seen = SeenPractice { practice, eye };
+        Players::Own {
+            practice: &mut seen,
+            reward: &mut home.reward,
+        }
+    } else if options.workers == 0 {
         Players::Own {
             practice: &mut home.practice,
             reward: &mut home.reward,
@@ -213,6 +234,34 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     })
 }
 
+/// The encoder of pictures of a policy that sees.
+fn encoder(args: &Args) -> Option<&str> {
+    let usual = (args.policy == Learner::Drq).then_some("pixels@48");
+    args.act.pictures.as_deref().or(usual)
+}
+
+/// A policy's description, seeing.
+fn seeing(
+    args: &Args,
+    encoder: &str,
+    spec: PolicySpec,
+    home: &mut Bench,
+    size: (u32, u32),
+) -> anyhow::Result<PolicySpec> {
+    let encoder = rapport::perception::open(encoder, args.device)?;
+    let pictures = PictureSpec {
+        encoder: encoder.spec().name.clone(),
+        size,
+        // Joints and tool of an arm; elsewhere everything is to be seen.
+        own: match home.practice.arm() {
+            Ok(_) => so101::spec().dof() + 3,
+            Err(_) => 0,
+        },
+        reading: Reading::Keypoints,
+    };
+    pictures.describe(&spec, encoder.spec().dim)
+}
+
 /// Demonstrations to start from, with their rewards. What an adversary will pay for one is not known yet.
 fn seeds(
     args: &Args,
@@ -225,7 +274,17 @@ fn seeds(
         "true" => None,
         dir => Some(crate::cli::reward::open_reward(dir.as_ref(), args.device)?.0),
     };
-    labelled_demonstrations(args, learned.as_ref(), spec, ui)
+    let Some(pictures) = PictureSpec::of(spec)? else {
+        return labelled_demonstrations(args, learned.as_ref(), spec, ui);
+    };
+    if args.dataset.is_none() {
+        return Ok(Vec::new());
+    }
+    let blind = schema::policy_spec(&mut args.environment.practice((32, 32))?)?;
+    let mut seeds = labelled_demonstrations(args, learned.as_ref(), &blind, ui)?;
+    let (encoder, reading) = (&pictures.encoder, pictures.reading);
+    sight::see(args, encoder, reading, &blind, &mut seeds, ui)?;
+    Ok(seeds)
 }
 
 /// Gives what a resumed learner has stored the rewards as they are now.
@@ -326,6 +385,33 @@ fn fresh(args: &Args, spec: PolicySpec) -> anyhow::Result<Box<dyn rapport::polic
             config.validate().map_err(|e| Usage(e.to_string()))?;
             Box::new(Ppo::new(spec, config, args.seed)?)
         }
+        Learner::Drq => {
+            let own = PictureSpec::of(&spec)?.map_or(0, |pictures| pictures.own);
+            let usual = DrqConfig::default();
+            let config = DrqConfig {
+                side: (spec.observation_dim.saturating_sub(own) / 3).isqrt(),
+                own,
+                hidden,
+                discount: args.discount,
+                n_step: if options.n_step > 1 {
+                    options.n_step
+                } else {
+                    usual.n_step
+                },
+                batch: options.batch,
+                update_to_data: args.update_to_data,
+                initial_random_steps: options.random_steps,
+                noise_steps: args.steps / 2,
+                adam,
+                ..usual
+            };
+            config.validate(&spec).map_err(|e| {
+                Usage(format!(
+                    "{e}; give --pictures pixels@SIDE, such as pixels@48"
+                ))
+            })?;
+            Box::new(Drq::new(spec, config, args.seed)?)
+        }
         Learner::Td3 => {
             let config = Td3Config {
                 hidden,
@@ -371,6 +457,7 @@ fn resume(policy: Learner, dir: &Path) -> anyhow::Result<Box<dyn rapport::policy
     Ok(match policy {
         Learner::Ppo => Box::new(Ppo::resume(dir)?),
         Learner::Td3 => Box::new(Td3::resume(dir)?),
+        Learner::Drq => Box::new(Drq::resume(dir)?),
         _ => Box::new(Sac::resume(dir)?),
     })
 }
