@@ -52,7 +52,7 @@ pub use policy::{
 pub use ppo::{Ppo, PpoConfig};
 pub use replay::priorities::PriorityConfig;
 pub use replay::{EpisodeView, Replay, Step};
-pub use sac::{Sac, SacConfig};
+pub use sac::{LearnedImitation, Sac, SacConfig};
 pub use small::adam::AdamConfig;
 pub use small::mlp::HiddenNorm;
 pub use td3::{DeterministicPolicy, Td3, Td3Config};

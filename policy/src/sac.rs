@@ -9,6 +9,7 @@ use std::path::Path;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng as _;
+use rapport_reward::combine::MetaWeight;
 
 use crate::checkpoint::PolicySpec;
 use crate::critic::TwinCritics;
@@ -24,10 +25,12 @@ use crate::small::both::{Threads, among};
 use crate::small::mlp::Tape;
 
 mod config;
+mod imitation;
 mod saving;
 mod step;
 
 pub use config::SacConfig;
+pub use imitation::LearnedImitation;
 
 /// Soft actor-critic.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub struct Sac {
     critics: TwinCritics,
     log_temperature: f32,
     temperature_adam: Adam,
+    /// The learned weight of imitation, where there is one.
+    imitation: MetaWeight,
     experience: Experience,
     rng: ChaCha8Rng,
     actor_tape: Tape,
@@ -65,8 +70,13 @@ impl Sac {
         let policy = GaussianPolicy::new(&spec, &config.actor(), seed, &mut rng)?;
         let (o, a) = (spec.observation_dim, spec.action_dim);
         let actor_parameters = policy.network.parameters.len();
+        let imitation = MetaWeight {
+            target_entropy: config.target_entropy.unwrap_or(-(a as f64)),
+            ..config.learned_imitation.unwrap_or_default().weight
+        };
         Ok(Self {
             seed,
+            imitation,
             actor_adam: Adam::new(config.actor_adam.clone(), actor_parameters),
             critics: TwinCritics::new(
                 o + a,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::LearnedImitation;
 use crate::gaussian_policy::GaussianShape;
 use crate::normaliser::ObservationScaling;
 use crate::off_policy::ExperienceConfig;
@@ -45,6 +46,8 @@ pub struct SacConfig {
     pub demonstration_share: f64,
     /// Weight of `mean (tanh(mean) - action)^2` over a batch's demonstrations in the actor's loss.
     pub behaviour_cloning_weight: f64,
+    /// Learn how much to imitate the demonstrations instead, see [`LearnedImitation`].
+    pub learned_imitation: Option<LearnedImitation>,
     /// How observations are scaled.
     pub observation_scaling: ObservationScaling,
     /// Draw what surprised the critics more often; none draws everything alike.
@@ -75,6 +78,7 @@ impl Default for SacConfig {
             replay_capacity: 1_000_000,
             demonstration_share: 0.5,
             behaviour_cloning_weight: 0.0,
+            learned_imitation: None,
             observation_scaling: ObservationScaling::Running,
             priority: None,
             actor_adam: AdamConfig::default(),
@@ -134,6 +138,18 @@ impl SacConfig {
             (
                 !is_weight(self.behaviour_cloning_weight),
                 "behaviour_cloning_weight must not be negative",
+            ),
+            (
+                self.learned_imitation.is_some_and(|learned| {
+                    let w = learned.weight;
+                    let numbers = [w.value, w.rate, w.guard, w.least, w.most];
+                    !numbers.iter().all(|x| is_weight(*x)) || w.most > 1.0 || learned.every == 0
+                }),
+                "learned_imitation needs weights in 0..=1, a rate and a guard that are not negative, and every above 0",
+            ),
+            (
+                self.learned_imitation.is_some() && self.behaviour_cloning_weight > 0.0,
+                "behaviour_cloning_weight and learned_imitation exclude each other",
             ),
         ];
         let fault = faults

@@ -23,6 +23,10 @@ impl Sac {
             "temperature.log",
             std::slice::from_mut(&mut sac.log_temperature),
         )?;
+        if sac.config.learned_imitation.is_some() {
+            let stored = state.f64("imitation.weight")?;
+            sac.imitation.value = stored.first().copied().unwrap_or_default();
+        }
         sac.rng = state.rng("rng")?;
         sac.experience.load(&state, &manifest, dir)?;
         sac.policy = Self::load_policy(&manifest, dir)?;
@@ -67,6 +71,9 @@ impl Sac {
         self.actor_adam.save("actor.adam", &mut learner);
         self.temperature_adam.save("temperature.adam", &mut learner);
         learner.f32("temperature.log", &[1], &[self.log_temperature]);
+        if self.config.learned_imitation.is_some() {
+            learner.f64("imitation.weight", &[self.imitation.value]);
+        }
         learner.rng("rng", &self.rng);
         self.experience.save(&mut learner);
         let [replay, demonstrations] = self.experience.parts()?;

@@ -120,11 +120,14 @@ impl Sac {
             &mut self.head_gradient,
         );
 
+        if let Some(learned) = self.config.learned_imitation {
+            self.weigh_imitation(learned, metrics)?;
+        }
         let cloning = self.config.behaviour_cloning_weight as f32;
         if cloning > 0.0 && self.experience.batch.demonstrations > 0 {
             let rows = self.experience.batch.demonstrations;
             let loss = clone_gradient(
-                &heads[..rows * 2 * a],
+                &self.actor_tape.output()[..rows * 2 * a],
                 &self.experience.batch.actions[..rows * a],
                 a,
                 cloning,
@@ -194,7 +197,7 @@ fn bootstrap(
 }
 
 /// Adds the gradient of `weight * mean (tanh(mean) - action)^2` to that of the heads `[rows, 2A]`; returns the mean.
-fn clone_gradient(
+pub(super) fn clone_gradient(
     heads: &[f32],
     actions: &[f32],
     dim: usize,

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rapport::policy::{
-    AdamConfig, Drq, DrqConfig, HiddenNorm, ObservationScaling, PolicySpec, Ppo, PpoConfig,
-    PriorityConfig, Sac, SacConfig, Td3, Td3Config, Transition,
+    AdamConfig, Drq, DrqConfig, HiddenNorm, LearnedImitation, ObservationScaling, PolicySpec, Ppo,
+    PpoConfig, PriorityConfig, Sac, SacConfig, Td3, Td3Config, Transition,
 };
 use rapport::robot::so101;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,11 @@ pub struct OnlineArgs {
     #[arg(long, default_value_t = 0.2)]
     #[serde(default = "usual_temperature")]
     pub temperature: f64,
+    /// How much the actor copies the demonstrations besides (`sac`): a weight of the copying loss, or `learned`, which starts high and follows
+    /// what the demonstrations turn out to be worth.
+    #[arg(long, value_name = "WEIGHT|learned")]
+    #[serde(default)]
+    pub imitation: Option<String>,
     /// How observations are scaled: `running` by mean and deviation of what was seen so far, or `none` (`sac`, `td3`, `ppo`).
     #[arg(long, value_enum, default_value_t = Scaling::Running)]
     #[serde(default)]
@@ -431,9 +436,12 @@ fn fresh(args: &Args, spec: PolicySpec) -> anyhow::Result<Box<dyn rapport::polic
             Box::new(Td3::new(spec, config, args.seed)?)
         }
         _ => {
+            let (learned_imitation, behaviour_cloning_weight) = imitation(args)?;
             let config = SacConfig {
                 hidden,
                 critic_norm,
+                learned_imitation,
+                behaviour_cloning_weight,
                 discount: args.discount,
                 batch: options.batch,
                 update_to_data: args.update_to_data,
@@ -451,6 +459,27 @@ fn fresh(args: &Args, spec: PolicySpec) -> anyhow::Result<Box<dyn rapport::polic
             Box::new(Sac::new(spec, config, args.seed)?)
         }
     })
+}
+
+/// How much the actor copies demonstrations: learned, or this much.
+fn imitation(args: &Args) -> anyhow::Result<(Option<LearnedImitation>, f64)> {
+    let Some(word) = args.online.imitation.as_deref() else {
+        return Ok((None, 0.0));
+    };
+    if args.dataset.is_none() {
+        return Err(
+            Usage("--imitation copies demonstrations: give them with --dataset".into()).into(),
+        );
+    }
+    if word == "learned" {
+        return Ok((Some(LearnedImitation::default()), 0.0));
+    }
+    let weight = word.parse().map_err(|_| {
+        Usage(format!(
+            "--imitation {word} is neither a weight nor the word learned"
+        ))
+    })?;
+    Ok((None, weight))
 }
 
 fn resume(policy: Learner, dir: &Path) -> anyhow::Result<Box<dyn rapport::policy::Learner>> {
