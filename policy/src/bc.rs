@@ -15,9 +15,11 @@ use crate::small::adam::AdamConfig;
 use crate::small::mlp::{HiddenNorm, Mlp, Row};
 use crate::state::{StateDict, StateReader};
 
+mod masked;
 mod mixture;
 mod training;
 
+pub use masked::MaskedView;
 pub use training::BcReport;
 
 /// What is minimised.
@@ -46,6 +48,8 @@ pub struct BcConfig {
     pub norm: HiddenNorm,
     /// What is minimised.
     pub loss: BcLoss,
+    /// Reward actions that depend on the picture; for [`BcLoss::GaussianNll`].
+    pub masked_view: Option<MaskedView>,
     /// Actions predicted at once.
     pub chunk: usize,
     /// Of those, how many are executed before the next look, `1..=chunk`.
@@ -70,6 +74,7 @@ impl Default for BcConfig {
             hidden: vec![256, 256],
             norm: HiddenNorm::None,
             loss: BcLoss::Mse,
+            masked_view: None,
             chunk: 1,
             execute: 1,
             batch: 128,
@@ -102,6 +107,10 @@ impl BcConfig {
                 "validation_share must be in 0..1",
             ),
             (self.patience == 0, "patience must be above 0"),
+            (
+                self.masked_view.is_some() && self.loss != BcLoss::GaussianNll,
+                "masked_view needs the loss gaussian_nll",
+            ),
             (
                 matches!(self.loss, BcLoss::Mixture { components: 0 }),
                 "a mixture has at least one component",
@@ -142,6 +151,12 @@ impl Bc {
     fn new(spec: &PolicySpec, config: &BcConfig, seed: u64) -> Result<Self, PolicyError> {
         spec.validate()?;
         config.validate()?;
+        let fault = config
+            .masked_view
+            .and_then(|view| view.fault(spec.observation_dim));
+        if let Some(fault) = fault {
+            return Err(PolicyError::Other(format!("bc: {fault}")));
+        }
         if i64::try_from(seed).is_err() {
             return Err(PolicyError::Other("the seed must be below 2^63".into()));
         }

@@ -32,7 +32,7 @@ pub mod td3;
 pub mod tuning;
 
 pub use act::{Act, ActConfig, ActFit};
-pub use bc::{Bc, BcConfig, BcLoss};
+pub use bc::{Bc, BcConfig, BcLoss, MaskedView};
 pub use checkpoint::{Manifest, PolicySpec, load_policy};
 pub use chunk_queue::{ChunkQueue, ChunkQueueConfig};
 pub use clipped_gaussian_policy::ClippedGaussianPolicy;

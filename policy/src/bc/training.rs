@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Bc, BcConfig, BcLoss, LOG_STD_RANGE, mixture};
+use super::{Bc, BcConfig, BcLoss, LOG_STD_RANGE, MaskedView, mixture};
 use crate::checkpoint::PolicySpec;
 use crate::demonstrations;
 use crate::gaussian;
@@ -33,6 +33,26 @@ struct Data {
     within: Vec<usize>,
     /// How much each step counts, `[steps]`.
     weights: Vec<f32>,
+}
+
+impl Data {
+    /// Scaled observations of some steps, `[rows, width]`.
+    fn gather(&self, rows: &[usize], width: usize) -> Vec<f32> {
+        rows.iter()
+            .flat_map(|row| &self.inputs[row * width..][..width])
+            .copied()
+            .collect()
+    }
+}
+
+/// What came of the masked view.
+struct Covered {
+    /// Mean of `ln(1 + S)`, `S` the divergence of the two views in nats per number of an action.
+    divergence: f64,
+    /// Mean `ln std` of the actions, in units of the demonstrated actions' deviations.
+    entropy: f64,
+    /// By the heads of the masked view.
+    gradient: Vec<f32>,
 }
 
 /// An episode and how much each of its steps counts.
@@ -72,7 +92,7 @@ impl Bc {
 
         let mut adam = Adam::new(config.adam.clone(), bc.network.parameters.len());
         let mut gradient = vec![0.0; bc.network.parameters.len()];
-        let mut tape = Tape::default();
+        let (mut tape, mut masked) = (Tape::default(), Tape::default());
         let mut best = (f64::INFINITY, 0, bc.network.parameters.clone());
         let mut order: Vec<usize> = (0..training.within.len()).collect();
         let mut training_loss = 0.0;
@@ -81,10 +101,27 @@ impl Bc {
             epoch += 1;
             demonstrations::shuffle(&mut order, &mut bc.rng);
             training_loss = 0.0;
+            let (mut looking, mut entropy) = (0.0, 0.0);
             for rows in order.chunks(config.batch) {
-                let (loss, output_gradient) = bc.loss(&training, rows, &mut tape);
-                training_loss += loss * rows.len() as f64 / order.len() as f64;
+                let (loss, mut output_gradient) = bc.loss(&training, rows, &mut tape);
+                let share = rows.len() as f64 / order.len() as f64;
+                training_loss += loss * share;
                 gradient.fill(0.0);
+                if let Some(view) = config.masked_view {
+                    let own = &tape;
+                    let covered = bc.cover(
+                        view,
+                        &training,
+                        rows,
+                        own,
+                        &mut output_gradient,
+                        &mut masked,
+                    );
+                    looking += covered.divergence * share;
+                    entropy += covered.entropy * share;
+                    bc.network
+                        .backward(&mut masked, &covered.gradient, Some(&mut gradient), None);
+                }
                 bc.network
                     .backward(&mut tape, &output_gradient, Some(&mut gradient), None);
                 bc.network
@@ -93,6 +130,10 @@ impl Bc {
                 bc.updates += 1;
             }
             let mut metrics = Metrics::from([("training_loss".into(), training_loss)]);
+            if config.masked_view.is_some() {
+                metrics.insert("divergence_when_masked".into(), looking);
+                metrics.insert("entropy".into(), entropy);
+            }
             let steps = held_out.within.len();
             if steps > 0 {
                 let all: Vec<usize> = (0..steps).collect();
@@ -122,6 +163,37 @@ impl Bc {
             validation_loss: (!held_out.within.is_empty()).then_some(loss),
         };
         Ok((bc, report))
+    }
+
+    /// The same rows with part of the picture covered, passed through the network on `masked`; adds to the gradient of the heads of
+    /// the pass on `seen`.
+    fn cover(
+        &mut self,
+        view: MaskedView,
+        data: &Data,
+        rows: &[usize],
+        seen: &Tape,
+        by_seen: &mut [f32],
+        masked: &mut Tape,
+    ) -> Covered {
+        let width = self.spec.observation_dim;
+        let mut inputs = data.gather(rows, width);
+        view.cover(&mut inputs, width, &mut self.rng);
+        self.network.forward(&inputs, masked);
+        let (heads, numbers) = (seen.output(), self.spec.action_dim * self.config.chunk);
+        let mut gradient = vec![0.0; heads.len()];
+        let outputs = [by_seen, &mut gradient[..]];
+        let divergence = view.differentiate([heads, masked.output()], outputs, numbers);
+        let spreads = heads
+            .chunks_exact(2 * numbers)
+            .flat_map(|head| &head[numbers..]);
+        let log_stds = spreads.map(|s| f64::from(gaussian::log_std(*s, LOG_STD_RANGE).0));
+        let entropy = log_stds.sum::<f64>() * 2.0 / heads.len() as f64;
+        Covered {
+            divergence,
+            entropy,
+            gradient,
+        }
     }
 
     /// Whole episodes, some of them held out: steps of one episode are too alike to be on both sides.
@@ -187,12 +259,7 @@ impl Bc {
     fn loss(&self, data: &Data, rows: &[usize], tape: &mut Tape) -> (f64, Vec<f32>) {
         let (inputs, dim) = (self.spec.observation_dim, self.spec.action_dim);
         let means = dim * self.config.chunk;
-        let gathered: Vec<f32> = rows
-            .iter()
-            .flat_map(|row| &data.inputs[row * inputs..][..inputs])
-            .copied()
-            .collect();
-        self.network.forward(&gathered, tape);
+        self.network.forward(&data.gather(rows, inputs), tape);
         let outputs = self.network.outputs();
         let counts = rows
             .iter()

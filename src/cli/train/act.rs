@@ -25,6 +25,11 @@ pub struct ActArgs {
     /// place of the picture, the others are told where in it each feature is; `drq` learns its own from pixels (`pixels@48`, which is its default).
     #[arg(long, value_name = "ENCODER")]
     pub pictures: Option<String>,
+    /// Reward actions that change when part of the picture is covered, so that the policy uses the camera and not only the arm's own
+    /// numbers (`bc --loss gaussian --pictures ENCODER`).
+    #[arg(long)]
+    #[serde(default)]
+    pub masked_view: bool,
 }
 
 impl ActArgs {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use anyhow::Context as _;
-use rapport::policy::{Bc, BcConfig, BcLoss};
+use rapport::policy::{Bc, BcConfig, BcLoss, MaskedView};
 use rapport::reward::progress::ra_bc::{RaBc, RaBcConfig};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use super::{Args, demonstrations};
 use crate::cli::Usage;
 use crate::clips::Library;
 use crate::interrupt;
-use crate::pictures::Reading;
+use crate::pictures::{PictureSpec, Reading};
 use crate::run_dir::{self, MetricsLog};
 use crate::ui::Ui;
 
@@ -54,12 +54,27 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         let ones = demonstrations.iter().map(|d| vec![1.0; d.len()]);
         ones.collect()
     });
-    run_dir::create(&args.out, "train", args.seed, args)?;
+    let masked_view = match (args.act.masked_view, PictureSpec::of(&spec)?) {
+        (false, _) => None,
+        (true, Some(pictures)) if args.loss == Loss::Gaussian => Some(MaskedView {
+            own: pictures.own,
+            ..MaskedView::default()
+        }),
+        (true, _) => {
+            return Err(Usage(
+                "--masked-view covers part of the picture: it needs --pictures and --loss gaussian"
+                    .into(),
+            )
+            .into());
+        }
+    };
     let config = BcConfig {
         hidden: vec![args.hidden; 2],
         loss: args.loss.of_bc(),
+        masked_view,
         ..BcConfig::default()
     };
+    run_dir::create(&args.out, "train", args.seed, args)?;
     let bar = ui.bar(config.epochs, "copying demonstrations");
     let mut log = MetricsLog::open(&args.out)?;
     let mut written = Ok(());
