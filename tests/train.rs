@@ -66,7 +66,12 @@ fn left(dir: &Path) -> (BTreeMap<String, Vec<u8>>, Vec<Value>) {
 fn interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
     // The third learns in a second what takes the others a minute.
-    for (policy, steps) in [("sac", "3000"), ("td3", "3000"), ("ppo", "60000")] {
+    for (policy, steps) in [
+        ("sac", "3000"),
+        ("td3", "3000"),
+        ("ppo", "60000"),
+        ("drq", "1200"),
+    ] {
         let (whole, parts) = (
             folder.path().join(format!("{policy}-whole")),
             folder.path().join(format!("{policy}-parts")),
@@ -84,6 +89,9 @@ fn interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
             "--eval-episodes",
             "2",
         ];
+        let pixels = ["--pictures", "pixels@16", "--batch", "16"];
+        let sight = if policy == "drq" { &pixels[..] } else { &[] };
+        let options = [&options, sight].concat();
         done(&train(&whole, &options).output().unwrap());
 
         let mut running = train(&parts, &options)
@@ -120,6 +128,13 @@ fn interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
         assert!(a.0 == b.0, "{policy}: tensors differ");
         let policy_of = |dir: &Path| std::fs::read(dir.join("best/policy.toml")).unwrap();
         assert_eq!(policy_of(&whole), policy_of(&parts));
+        // Where it was trained is where it is measured, through the eyes it was trained with.
+        let measured = Command::new(assert_cmd::cargo::cargo_bin!("rapport"))
+            .args(["eval", "--json", "--episodes", "1", "--policy"])
+            .arg(&whole)
+            .output()
+            .unwrap();
+        assert_eq!(done(&measured)["env"], "Pendulum-v1");
     }
 }
 

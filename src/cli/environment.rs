@@ -2,20 +2,25 @@
 
 use std::path::PathBuf;
 
+use rapport::policy::PolicySpec;
 use rapport::sim::EnvConfig;
 use rapport::sim::render::{Backend, Quality};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::practice::SimPractice;
+
+/// The environment, if nobody says which.
+const USUAL: &str = "so101-push";
 
 /// An environment, and how it is simulated and seen.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
 pub struct EnvironmentArgs {
     /// Environment: a task of the SO-101, a benchmark (`HalfCheetah-v5`), a published model (`panda`), `mjcf:FILE` or `urdf:FILE`.
-    /// `rapport bench --list` shows them all.
-    #[arg(long, default_value = "so101-push")]
-    pub env: String,
+    /// `rapport bench --list` shows them all. Unless said otherwise `so101-push`, or where there is a policy what it was trained on.
+    #[arg(long)]
+    #[serde(serialize_with = "resolved")]
+    pub env: Option<String>,
     /// The task in a model of one's own: what is observed, where it starts, what is rewarded.
     #[arg(long = "task", value_name = "FILE.toml")]
     pub task_file: Option<PathBuf>,
@@ -37,12 +42,26 @@ impl EnvironmentArgs {
     /// The environment called `env`, everything else as usual.
     pub fn named(env: &str) -> Self {
         Self {
-            env: env.into(),
+            env: Some(env.into()),
             task_file: None,
             simulation: None,
             camera: None,
             renderer: Backend::Cpu,
             quality: Quality::Fast,
+        }
+    }
+
+    /// Its name.
+    pub fn env(&self) -> &str {
+        self.env.as_deref().unwrap_or(USUAL)
+    }
+
+    /// The same, in what a policy was trained on unless another environment was asked for.
+    pub fn of_policy(&self, spec: &PolicySpec) -> Self {
+        let task = spec.action_space.get("task").and_then(|task| task.as_str());
+        Self {
+            env: self.env.clone().or(task.map(str::to_owned)),
+            ..self.clone()
         }
     }
 
@@ -58,8 +77,13 @@ impl EnvironmentArgs {
 
     /// The environment, with pictures of `size`.
     pub fn practice(&self, size: (u32, u32)) -> anyhow::Result<SimPractice> {
-        SimPractice::new(&self.env, &self.config()?, self.camera.as_deref(), size)
+        SimPractice::new(self.env(), &self.config()?, self.camera.as_deref(), size)
     }
+}
+
+/// A run's directory says where it practised even if nobody had to.
+fn resolved<S: Serializer>(env: &Option<String>, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(env.as_deref().unwrap_or(USUAL))
 }
 
 /// A value from the name it has in files.

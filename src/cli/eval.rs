@@ -107,6 +107,7 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
     if args.policy.is_none() && args.rewards.is_empty() {
         return Err(Usage("give --policy DIR, --reward DIR, or both".into()).into());
     }
+    let mut environment = args.environment.clone();
     let policy = match &args.policy {
         None => None,
         Some(dir) => {
@@ -118,13 +119,15 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
                 .into());
             }
             let mut policy = load_policy(dir)?;
-            let eye = Eye::of(&Manifest::read(dir)?.spec, args.device)?;
+            let spec = Manifest::read(dir)?.spec;
+            environment = environment.of_policy(&spec);
+            let eye = Eye::of(&spec, args.device)?;
             let size = match &eye {
                 Some(eye) => eye.spec().size,
                 None if args.videos > 0 => (480, 480),
                 None => PICTURE,
             };
-            let mut practice = args.environment.practice(size)?;
+            let mut practice = environment.practice(size)?;
             let fps = practice.policy_hz();
             let bar = ui.bar(args.episodes as u64, "evaluating");
             let film = |episode: usize, frames: Vec<image::RgbImage>, success: bool| {
@@ -167,7 +170,7 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
     };
     let mut rewards = Vec::new();
     if !args.rewards.is_empty() {
-        let mut practice = args.environment.practice(PICTURE)?;
+        let mut practice = environment.practice(PICTURE)?;
         let (frames, truth) = independent_states(&mut practice, args.states, args.seed)?;
         for dir in &args.rewards {
             let (reward, encoder) = super::reward::open_reward(dir, args.device)?;
@@ -181,7 +184,7 @@ pub fn evaluate(args: &Args, ui: Ui) -> anyhow::Result<Evaluation> {
         }
     }
     Ok(Evaluation {
-        env: args.environment.env.clone(),
+        env: environment.env().to_owned(),
         policy,
         rewards,
     })

@@ -187,7 +187,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
                 config,
                 effort,
                 brief,
-                &args.environment.env,
+                args.environment.env(),
                 &mut simulated,
             )
         }

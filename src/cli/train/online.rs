@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rapport::policy::{
-    AdamConfig, Drq, DrqConfig, HiddenNorm, LearnedImitation, ObservationScaling, PolicySpec, Ppo,
-    PpoConfig, PriorityConfig, Sac, SacConfig, Td3, Td3Config, Transition,
+    AdamConfig, Drq, DrqConfig, HiddenNorm, LearnedImitation, Manifest, ObservationScaling,
+    PolicySpec, Ppo, PpoConfig, PriorityConfig, Sac, SacConfig, Td3, Td3Config, Transition,
 };
 use rapport::robot::so101;
 use serde::{Deserialize, Serialize};
@@ -149,6 +149,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     // A run keeps what it practises in, as it keeps everything else.
     let kept = args.out.join("simulation.toml");
     let mut environment = args.environment.clone();
+    if args.resume {
+        environment = environment.of_policy(&Manifest::read(&args.out)?.spec);
+    }
     if args.resume && environment.simulation.is_none() && kept.exists() {
         environment.simulation = Some(kept.clone());
     }
@@ -185,7 +188,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         give_new_rewards(args, word, &mut home, &mut *learner, &config, ui)?;
     }
     let mut log = MetricsLog::open(&args.out)?;
-    let bar = ui.bar(args.steps, &format!("{name} on {}", args.environment.env));
+    let bar = ui.bar(args.steps, &format!("{name} on {}", environment.env()));
     let mut seen;
     let players = if let Some(eye) = Eye::of(learner.spec(), args.device)? {
         let practice = &mut home.practice;
