@@ -1,9 +1,9 @@
 """Seconds to a stated return, and returns at equal steps: ours against Stable-Baselines3, same algorithm, same networks, same batch.
 
   cargo build --workspace --bins
-  python3 benches/policies_return.py [--env Pendulum-v1] [--algorithm sac] [--seeds 3] [--steps 6000] [--threads 1]
+  python3 benches/policies_return.py [--env Pendulum-v1] [--algorithm sac] [--seeds 3] [--steps 6000] [--threads 1] [--width 256]
 
-One run after the other, ours and theirs by turns: two hidden layers of 256, batch 256, learning rate 3e-4 (Pendulum 1e-3, as in the RL Zoo),
+One run after the other, ours and theirs by turns: two hidden layers of 256 and batches of 256, or of --width, learning rate 3e-4 (Pendulum 1e-3, as in the RL Zoo),
 discount 0.99, 100 random steps (Pendulum) or 1,000, one update a step, no layer normalisation. Every so many steps both stop and play ten
 episodes with their best actions, on seeds of their own; that time is not counted. "Reached" is the first evaluation at or above the
 return that is stated. "As it comes" is `rapport train` with its own settings (two layers of 128, batch 128, observations scaled, layer
@@ -30,18 +30,18 @@ TASKS = {
     "Pendulum-v1": (-200, 6_000, 500, 100, 1e-3),
     "Reacher-v5": (-6, 15_000, 1_000, 1_000, 3e-4),
     "so101-reach": (-2.5, 10_000, 1_000, 500, 3e-4),
-    "HalfCheetah-v5": (2_000, 20_000, 2_000, 1_000, 3e-4),
+    "HalfCheetah-v5": (2_000, 60_000, 10_000, 1_000, 3e-4),
 }
 EPISODES = 10
 
 
-def ours(environment, algorithm, seed, steps, threads, settings="theirs"):
+def ours(environment, algorithm, seed, steps, threads, width, settings="theirs"):
     _, _, every, random_steps, rate = TASKS[environment]
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         same = [
-            "--reward-scale", "1", "--discount", "0.99", "--hidden", "256", "--batch", "256", "--critic-norm", "none", "--temperature", "1", "--scaling", "none",
+            "--reward-scale", "1", "--discount", "0.99", "--hidden", str(width), "--batch", str(width), "--critic-norm", "none", "--temperature", "1", "--scaling", "none",
             "--learning-rate", str(rate), "--random-steps", str(random_steps),
         ]  # fmt: skip
         words = [
@@ -60,7 +60,7 @@ def ours(environment, algorithm, seed, steps, threads, settings="theirs"):
         return course
 
 
-def theirs(environment, algorithm, seed, steps, threads):
+def theirs(environment, algorithm, seed, steps, threads, width):
     import gymnasium
     import stable_baselines3
     import torch
@@ -72,8 +72,8 @@ def theirs(environment, algorithm, seed, steps, threads):
     torch.set_num_threads(threads)
     _, _, every, random_steps, rate = TASKS[environment]
     model = getattr(stable_baselines3, algorithm.upper())(
-        "MlpPolicy", make(environment), device="cpu", seed=seed, learning_rate=rate, batch_size=256, learning_starts=random_steps,
-        train_freq=1, gradient_steps=1, gamma=0.99, policy_kwargs={"net_arch": [256, 256]},
+        "MlpPolicy", make(environment), device="cpu", seed=seed, learning_rate=rate, batch_size=width, learning_starts=random_steps,
+        train_freq=1, gradient_steps=1, gamma=0.99, policy_kwargs={"net_arch": [width, width]},
     )  # fmt: skip
     judge, course, pause = make(environment), [], [0.0]
     begin = time.perf_counter()
@@ -109,21 +109,22 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, default=1, help="of both")
+    parser.add_argument("--width", type=int, default=256, help="of the two hidden layers, and of a batch")
     parser.add_argument("--torch-side", type=int, metavar="SEED")
     args = parser.parse_args()
     goal, usual, *_ = TASKS[args.env]
     steps = args.steps or usual
     if args.torch_side is not None:
-        print(json.dumps(theirs(args.env, args.algorithm, args.torch_side, steps, args.threads)))
+        print(json.dumps(theirs(args.env, args.algorithm, args.torch_side, steps, args.threads, args.width)))
         return
     runs = {"ours": [], "SB3": [], "ours, as it comes": []}
     for seed in range(args.seeds):
-        runs["ours"].append(ours(args.env, args.algorithm, seed, steps, args.threads))
-        runs["ours, as it comes"].append(ours(args.env, args.algorithm, seed, steps, args.threads, "own"))
-        words = [sys.executable, __file__, "--env", args.env, "--algorithm", args.algorithm, "--steps", str(steps), "--threads", str(args.threads)]
+        runs["ours"].append(ours(args.env, args.algorithm, seed, steps, args.threads, args.width))
+        runs["ours, as it comes"].append(ours(args.env, args.algorithm, seed, steps, args.threads, args.width, "own"))
+        words = [sys.executable, __file__, "--env", args.env, "--algorithm", args.algorithm, "--steps", str(steps), "--threads", str(args.threads), "--width", str(args.width)]
         said = subprocess.run([*words, "--torch-side", str(seed)], check=True, capture_output=True, text=True).stdout
         runs["SB3"].append(json.loads(said.splitlines()[-1]))
-    print(f"{args.env}, {args.algorithm}, {steps} steps, {args.seeds} seeds; return to reach {goal}")
+    print(f"{args.env}, {args.algorithm}, width {args.width}, {steps} steps, {args.seeds} seeds; return to reach {goal}")
     print("| | reached by | seconds to it (median) | steps to it (median) | return at the end | steps a second |")
     print("|---|---|---|---|---|---|")
     for who, courses in runs.items():

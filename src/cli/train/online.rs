@@ -1,12 +1,6 @@
 //! `--policy sac`, `td3`, `ppo` and `drq`: practice in simulation on a reward.
 
-use std::path::Path;
-
-use rapport::policy::{
-    AdamConfig, Drq, DrqConfig, HiddenNorm, LearnedImitation, Manifest, ObservationScaling,
-    PolicySpec, Ppo, PpoConfig, PriorityConfig, Sac, SacConfig, Td3, Td3Config, Transition,
-};
-use rapport::robot::so101;
+use rapport::policy::{Manifest, PolicySpec, Transition};
 use serde::{Deserialize, Serialize};
 
 use super::{Args, Learner, demonstrations, labelled_demonstrations, sight};
@@ -14,7 +8,7 @@ use crate::cli::Usage;
 use crate::cli::environment::EnvironmentArgs;
 use crate::clips::camera_of;
 use crate::labelling::Labeller;
-use crate::pictures::{Eye, PictureSpec, Reading, SeenPractice};
+use crate::pictures::{Eye, PictureSpec, SeenPractice};
 use crate::run_dir::{self, MetricsLog};
 use crate::schema;
 use crate::training::{
@@ -22,6 +16,8 @@ use crate::training::{
     TrainingConfig, relabel, train,
 };
 use crate::ui::Ui;
+
+mod learners;
 
 /// Settings of what practises.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
@@ -102,11 +98,11 @@ pub enum Scaling {
 }
 
 fn usual_temperature() -> f64 {
-    SacConfig::default().initial_temperature
+    rapport::policy::SacConfig::default().initial_temperature
 }
 
 fn usual_horizon() -> usize {
-    PpoConfig::default().horizon
+    rapport::policy::PpoConfig::default().horizon
 }
 
 /// The reward that is learned meanwhile.
@@ -138,7 +134,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         )
         .into());
     }
-    let encoder = encoder(args);
+    let encoder = sight::encoder(args);
     if encoder.is_some() && (options.workers > 0 || args.relabel || word == ADVERSARY) {
         return Err(Usage(
             "policies that see play themselves on a reward that stays: they go with none of --workers, --relabel and --reward adversary".into(),
@@ -158,13 +154,13 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let resolved = toml::to_string(&environment.config()?)?;
     let mut home = bench(args, word, &environment, size)?;
     let mut learner: Box<dyn rapport::policy::Learner> = if args.resume {
-        resume(args.policy, &args.out)?
+        learners::resume(args.policy, &args.out)?
     } else {
         let mut spec = schema::policy_spec(&mut home.practice)?;
         if let Some(encoder) = encoder {
-            spec = seeing(args, encoder, spec, &mut home, size)?;
+            spec = sight::seeing(args, encoder, &spec, &mut home.practice, size)?;
         }
-        let mut learner = fresh(args, spec)?;
+        let mut learner = learners::fresh(args, spec)?;
         run_dir::create(&args.out, "train", args.seed, args)?;
         run_dir::write_atomically(&kept, resolved.as_bytes())?;
         for episode in seeds(args, word, learner.spec(), ui)? {
@@ -240,34 +236,6 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             args.out.display()
         )
     })
-}
-
-/// The encoder of pictures of a policy that sees.
-fn encoder(args: &Args) -> Option<&str> {
-    let usual = (args.policy == Learner::Drq).then_some("pixels@48");
-    args.act.pictures.as_deref().or(usual)
-}
-
-/// A policy's description, seeing.
-fn seeing(
-    args: &Args,
-    encoder: &str,
-    spec: PolicySpec,
-    home: &mut Bench,
-    size: (u32, u32),
-) -> anyhow::Result<PolicySpec> {
-    let encoder = rapport::perception::open(encoder, args.device)?;
-    let pictures = PictureSpec {
-        encoder: encoder.spec().name.clone(),
-        size,
-        // Joints and tool of an arm; elsewhere everything is to be seen.
-        own: match home.practice.arm() {
-            Ok(_) => so101::spec().dof() + 3,
-            Err(_) => 0,
-        },
-        reading: Reading::Keypoints,
-    };
-    pictures.describe(&spec, encoder.spec().dim)
 }
 
 /// Demonstrations to start from, with their rewards. What an adversary will pay for one is not known yet.
@@ -355,143 +323,6 @@ fn bench(
         }
     };
     Ok(Bench { practice, reward })
-}
-
-fn fresh(args: &Args, spec: PolicySpec) -> anyhow::Result<Box<dyn rapport::policy::Learner>> {
-    let options = &args.online;
-    let hidden = vec![args.hidden; 2];
-    let critic_norm = match options.critic_norm {
-        Norm::None => HiddenNorm::None,
-        Norm::Layer => HiddenNorm::Layer,
-    };
-    let adam = AdamConfig {
-        learning_rate: options.learning_rate,
-        ..Default::default()
-    };
-    let observation_scaling = match options.scaling {
-        Scaling::Running => ObservationScaling::Running,
-        Scaling::None => ObservationScaling::None,
-    };
-    let priority = options.prioritised.then(PriorityConfig::default);
-    Ok(match args.policy {
-        Learner::Ppo => {
-            let usual = PpoConfig::default();
-            let adam = |usual: &AdamConfig| AdamConfig {
-                learning_rate: options.learning_rate,
-                ..usual.clone()
-            };
-            let config = PpoConfig {
-                hidden,
-                discount: args.discount,
-                batch: options.batch,
-                horizon: options.horizon,
-                observation_scaling,
-                actor_adam: adam(&usual.actor_adam),
-                value_adam: adam(&usual.value_adam),
-                ..usual
-            };
-            config.validate().map_err(|e| Usage(e.to_string()))?;
-            Box::new(Ppo::new(spec, config, args.seed)?)
-        }
-        Learner::Drq => {
-            let own = PictureSpec::of(&spec)?.map_or(0, |pictures| pictures.own);
-            let usual = DrqConfig::default();
-            let config = DrqConfig {
-                side: (spec.observation_dim.saturating_sub(own) / 3).isqrt(),
-                own,
-                hidden,
-                discount: args.discount,
-                n_step: if options.n_step > 1 {
-                    options.n_step
-                } else {
-                    usual.n_step
-                },
-                batch: options.batch,
-                update_to_data: args.update_to_data,
-                initial_random_steps: options.random_steps,
-                noise_steps: args.steps / 2,
-                adam,
-                ..usual
-            };
-            config.validate(&spec).map_err(|e| {
-                Usage(format!(
-                    "{e}; give --pictures pixels@SIDE, such as pixels@48"
-                ))
-            })?;
-            Box::new(Drq::new(spec, config, args.seed)?)
-        }
-        Learner::Td3 => {
-            let config = Td3Config {
-                hidden,
-                critic_norm,
-                discount: args.discount,
-                batch: options.batch,
-                update_to_data: args.update_to_data,
-                initial_random_steps: options.random_steps,
-                n_step: options.n_step,
-                priority,
-                observation_scaling,
-                actor_adam: adam.clone(),
-                critic_adam: adam,
-                ..Td3Config::default()
-            };
-            config.validate().map_err(|e| Usage(e.to_string()))?;
-            Box::new(Td3::new(spec, config, args.seed)?)
-        }
-        _ => {
-            let (learned_imitation, behaviour_cloning_weight) = imitation(args)?;
-            let config = SacConfig {
-                hidden,
-                critic_norm,
-                learned_imitation,
-                behaviour_cloning_weight,
-                discount: args.discount,
-                batch: options.batch,
-                update_to_data: args.update_to_data,
-                initial_random_steps: options.random_steps,
-                initial_temperature: options.temperature,
-                n_step: options.n_step,
-                priority,
-                observation_scaling,
-                actor_adam: adam.clone(),
-                critic_adam: adam.clone(),
-                temperature_adam: adam,
-                ..SacConfig::default()
-            };
-            config.validate().map_err(|e| Usage(e.to_string()))?;
-            Box::new(Sac::new(spec, config, args.seed)?)
-        }
-    })
-}
-
-/// How much the actor copies demonstrations: learned, or this much.
-fn imitation(args: &Args) -> anyhow::Result<(Option<LearnedImitation>, f64)> {
-    let Some(word) = args.online.imitation.as_deref() else {
-        return Ok((None, 0.0));
-    };
-    if args.dataset.is_none() {
-        return Err(
-            Usage("--imitation copies demonstrations: give them with --dataset".into()).into(),
-        );
-    }
-    if word == "learned" {
-        return Ok((Some(LearnedImitation::default()), 0.0));
-    }
-    let weight = word.parse().map_err(|_| {
-        Usage(format!(
-            "--imitation {word} is neither a weight nor the word learned"
-        ))
-    })?;
-    Ok((None, weight))
-}
-
-fn resume(policy: Learner, dir: &Path) -> anyhow::Result<Box<dyn rapport::policy::Learner>> {
-    Ok(match policy {
-        Learner::Ppo => Box::new(Ppo::resume(dir)?),
-        Learner::Td3 => Box::new(Td3::resume(dir)?),
-        Learner::Drq => Box::new(Drq::resume(dir)?),
-        _ => Box::new(Sac::resume(dir)?),
-    })
 }
 
 /// Pictures in practice are as large as the demonstrations', so that both reach the encoder alike.

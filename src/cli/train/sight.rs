@@ -1,12 +1,13 @@
-//! `--pictures`: demonstrations in which what only a simulator knows is replaced by what a camera sees.
+//! `--pictures`: what only a simulator knows is replaced by what a camera sees, in demonstrations and in practice.
 
 use anyhow::Context as _;
 use rapport::policy::{PolicySpec, Transition};
 use rapport::robot::so101;
 
-use super::Args;
+use super::{Args, Learner};
 use crate::clips::{Library, camera_of};
 use crate::pictures::{PictureSpec, Reading};
+use crate::practice::SimPractice;
 use crate::ui::Ui;
 
 /// A policy's description and its demonstrations, seeing.
@@ -64,4 +65,32 @@ pub fn see(
         spec: pictures.describe(spec, dim)?,
         grid: pictures.grid(dim),
     })
+}
+
+/// The encoder of pictures of a policy that practises, if it sees.
+pub fn encoder(args: &Args) -> Option<&str> {
+    let usual = (args.policy == Learner::Drq).then_some("pixels@48");
+    args.act.pictures.as_deref().or(usual)
+}
+
+/// What a policy that practises sees and does.
+pub fn seeing(
+    args: &Args,
+    encoder: &str,
+    spec: &PolicySpec,
+    practice: &mut SimPractice,
+    size: (u32, u32),
+) -> anyhow::Result<PolicySpec> {
+    let encoder = rapport::perception::open(encoder, args.device)?;
+    let pictures = PictureSpec {
+        encoder: encoder.spec().name.clone(),
+        size,
+        // Joints and tool of an arm; elsewhere everything is to be seen.
+        own: match practice.arm() {
+            Ok(_) => so101::spec().dof() + 3,
+            Err(_) => 0,
+        },
+        reading: Reading::Keypoints,
+    };
+    pictures.describe(spec, encoder.spec().dim)
 }
