@@ -2,8 +2,9 @@
 //!
 //! An encoder of four convolutions learns with the critics; every picture that is learned from is shifted by a few pixels, at random. Departures
 //! from the paper, each an option: the actor and the critics may be told the arm's own numbers besides; the sizes (the defaults are the
-//! paper's, which want days of a processor or a GPU). Demonstrations, which the paper does not have, are experience like any other. The
-//! algorithm itself is in `drq/step.rs`.
+//! paper's, which want days of a processor or a GPU). Demonstrations, which the paper does not have, are experience like any other.
+//! Not an option: the hidden layers of actor and critics start uniform, as elsewhere here, and not orthogonal, as the encoder and the trunks
+//! do. The algorithm itself is in `drq/step.rs`.
 
 use std::path::Path;
 

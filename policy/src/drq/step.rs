@@ -7,6 +7,12 @@ use crate::off_policy::join;
 use crate::policy::{Metrics, PolicyError};
 use crate::small::kernels;
 
+/// The first `count` numbers of each row.
+fn leading(rows: &[f32], width: usize, count: usize) -> Vec<f32> {
+    let rows = rows.chunks_exact(width);
+    rows.flat_map(|row| &row[..count]).copied().collect()
+}
+
 impl Drq {
     /// One gradient step: sample and shift, targets, critics with the encoder, actor, target networks.
     pub(super) fn step(&mut self) -> Result<Metrics, PolicyError> {
@@ -121,12 +127,7 @@ impl Drq {
             self.updates,
             Some(&mut self.row_gradient),
         )?;
-        let by_trunk: Vec<f32> = self
-            .row_gradient
-            .chunks_exact(widths.iter().sum())
-            .flat_map(|row| &row[..widths[0]])
-            .copied()
-            .collect();
+        let by_trunk = leading(&self.row_gradient, widths.iter().sum(), widths[0]);
         self.critic_trunk.backward(
             &self.features,
             &mut self.critic_trunk_tape,
@@ -192,12 +193,7 @@ impl Drq {
             Some(&mut self.row_gradient),
         );
         network.check_gradient("actor", &self.actor_gradient, self.updates)?;
-        let by_trunk: Vec<f32> = self
-            .row_gradient
-            .chunks_exact(widths[0] + widths[1])
-            .flat_map(|row| &row[..widths[0]])
-            .copied()
-            .collect();
+        let by_trunk = leading(&self.row_gradient, widths[0] + widths[1], widths[0]);
         let trunk = &mut self.policy.trunk;
         trunk.backward(
             &features,

@@ -28,9 +28,9 @@ pub struct OnlineArgs {
     /// Random steps before the first update (`sac`, `td3`).
     #[arg(long, default_value_t = 500)]
     pub random_steps: u64,
-    /// Steps that the critics' targets look ahead (`sac`, `td3`).
-    #[arg(long, default_value_t = 1)]
-    pub n_step: usize,
+    /// Steps that the critics' targets look ahead: 1 for `sac` and `td3`, 3 for `drq`, unless said otherwise.
+    #[arg(long)]
+    pub n_step: Option<usize>,
     /// Normalisation in the critics: `layer` is steadier with demonstrations and many updates, `none` is as in the papers (`sac`, `td3`).
     #[arg(long, value_enum, default_value_t = Norm::Layer)]
     pub critic_norm: Norm,

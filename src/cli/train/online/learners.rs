@@ -60,11 +60,7 @@ pub(super) fn fresh(
                 own,
                 hidden,
                 discount: args.discount,
-                n_step: if options.n_step > 1 {
-                    options.n_step
-                } else {
-                    usual.n_step
-                },
+                n_step: options.n_step.unwrap_or(usual.n_step),
                 batch: options.batch,
                 update_to_data: args.update_to_data,
                 initial_random_steps: options.random_steps,
@@ -87,7 +83,7 @@ pub(super) fn fresh(
                 batch: options.batch,
                 update_to_data: args.update_to_data,
                 initial_random_steps: options.random_steps,
-                n_step: options.n_step,
+                n_step: options.n_step.unwrap_or(1),
                 priority,
                 observation_scaling,
                 actor_adam: adam.clone(),
@@ -109,7 +105,7 @@ pub(super) fn fresh(
                 update_to_data: args.update_to_data,
                 initial_random_steps: options.random_steps,
                 initial_temperature: options.temperature,
-                n_step: options.n_step,
+                n_step: options.n_step.unwrap_or(1),
                 priority,
                 observation_scaling,
                 actor_adam: adam.clone(),
