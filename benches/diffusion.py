@@ -1,12 +1,13 @@
 """Diffusion Policy's U-Net: training steps a second and milliseconds a chunk, ours and the same network in PyTorch, in turns.
 
     cargo build -p rapport-policy --example diffusion_speed
-    python benches/diffusion.py target/debug/examples/diffusion_speed [--threads 1] [--rounds 3] [--seconds 10]
+    python benches/diffusion.py target/debug/examples/diffusion_speed [--threads 1] [--rounds 3] [--seconds 10] [--device gpu]
 
 The network in PyTorch is put together here from torch.nn as LeRobot's DiffusionConditionalUnet1d is (down_dims, kernel 5, 8
 groups, FiLM with scales, ConvTranspose1d upsampling), with AdamW and a running average of weights; horizon 16, batch 64,
 2 x 64 observations, 6 actions. Neither side is compiled or quantised; both single precision. `cpu_ms_per_step` is the
-main thread's own time: at one thread it holds on a busy machine, where the other two do not.
+main thread's own time: at one thread it holds on a busy machine, where the other two do not. With --device gpu both train on the graphics
+adapter (ours through wgpu, so build with --features gpu; PyTorch through CUDA); chunks are the processor's for ours, as a policy acts there.
 """
 
 import argparse
@@ -21,12 +22,15 @@ SIZES = {"laptop": ([64, 128, 256], 64), "paper": ([256, 512, 1024], 128)}
 HORIZON, BATCH, OBSERVATIONS, LOOKS, ACTIONS = 16, 64, 64, 2, 6
 
 
-def torch_side(size, seconds, threads):
+def torch_side(size, seconds, threads, device):
     import torch
     from torch import nn
     from torch.nn import functional as F
 
     torch.set_num_threads(threads)
+    if device == "gpu":
+        torch.set_default_device("cuda")
+    finished = torch.cuda.synchronize if device == "gpu" else lambda: None
     torch.manual_seed(0)
     dims, width = SIZES[size]
 
@@ -96,10 +100,12 @@ def torch_side(size, seconds, threads):
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 0.01)
 
     train(), train()
+    finished()
     started, spent, steps = time.perf_counter(), time.thread_time(), 0
     while time.perf_counter() - started < seconds:
         train()
         steps += 1
+    finished()
     rate = steps / (time.perf_counter() - started)
     cpu = (time.thread_time() - spent) / steps * 1e3
     times = []
@@ -113,6 +119,7 @@ def torch_side(size, seconds, threads):
                 out = average(x, torch.tensor([t]), observations)
                 clean = ((x - (1 - now).sqrt() * out) / now.sqrt()).clamp(-1, 1)
                 x = then.sqrt() * clean + (1 - then).sqrt() * out
+            finished()
             times.append((time.perf_counter() - started) * 1e3)
     count = sum(p.numel() for p in network.parameters())
     print(json.dumps({"size": size, "parameters": count, "steps_per_second": round(rate, 3), "cpu_ms_per_step": round(cpu, 1), "ms_per_chunk": round(sorted(times)[10], 2)}))
@@ -124,16 +131,17 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--torch", choices=SIZES)
     args = parser.parse_args()
     if args.torch:
-        return torch_side(args.torch, args.seconds, args.threads)
+        return torch_side(args.torch, args.seconds, args.threads, args.device)
     environment = {**os.environ, "RAYON_NUM_THREADS": str(args.threads), "OMP_NUM_THREADS": str(args.threads)}
     for size in SIZES:
         for _ in range(args.rounds):
-            same = ["--threads", str(args.threads), "--seconds", str(args.seconds)]
+            same = ["--threads", str(args.threads), "--seconds", str(args.seconds), "--device", args.device]
             for name, command in {
-                "ours": [args.ours, size, str(args.seconds)],
+                "ours": [args.ours, size, str(args.seconds), args.device],
                 "torch": [sys.executable, __file__, args.ours, "--torch", size, *same],
             }.items():
                 line = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout

@@ -61,6 +61,12 @@ def main():
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads of {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     print(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     for blocks, size in [(11, 112), (5, 112), (16, 224)]:
+        if torch.cuda.is_available():
+            there, crowd = network(blocks).cuda(), torch.rand(args.batch, 3, size, size)
+            with torch.inference_mode():
+                # As for ours: pictures go there and features come back.
+                gpu = rate(lambda: there(crowd.cuda()).cpu(), args.batch, args.seconds)
+            print(f"torch on {torch.cuda.get_device_name()}, block {blocks - 1} at {size} px, batch {args.batch}: {gpu:.0f} pictures/s")
         net, pictures = network(blocks), torch.rand(args.batch, 3, size, size)
         with torch.inference_mode():
             plain = rate(lambda: net(pictures), args.batch, args.seconds)

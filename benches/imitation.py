@@ -1,12 +1,13 @@
 """ACT: steps a second of training and the time of one look, ours against PyTorch on the same processor, turn about.
 
   cargo build -p rapport-policy --example act_speed
-  python3 benches/imitation.py [--rounds 3] [--seconds 6] [--lerobot]
+  python3 benches/imitation.py [--rounds 3] [--seconds 6] [--lerobot] [--device gpu]
 
 Ours is `policy/examples/act_speed.rs` in the profile it was built with. PyTorch is the same network (`tests/peers/goldens/act.py`)
 with AdamW and gradient clipping; with --lerobot, for the cases without pictures, LeRobot's own `ACT` module (its ResNet never
 runs then). Pictures are tokens of a frozen encoder for both: LeRobot's ResNet-18 backbone is left out. Medians of the rounds;
-threads are what each chooses, or --threads for both.
+threads are what each chooses, or --threads for both. With --device gpu both train on the graphics adapter (ours through wgpu, so build with
+--features gpu; PyTorch through CUDA); the look is the processor's for ours, as a policy acts there.
 """
 
 import argparse
@@ -52,8 +53,12 @@ def lerobot_act(shape):
     return ACT(config)
 
 
-def torch_side(case, seconds, lerobot):
+def torch_side(case, seconds, lerobot, device):
     import torch
+
+    if device == "gpu":
+        torch.set_default_device("cuda")
+    finished = torch.cuda.synchronize if device == "gpu" else lambda: None
 
     if threads := os.environ.get("BENCH_THREADS"):
         torch.set_num_threads(int(threads))
@@ -100,10 +105,12 @@ def torch_side(case, seconds, lerobot):
     network.train()
     for _ in range(3):
         step()
+    finished()
     start, count = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         step()
         count += 1
+    finished()
     rate = count / (time.perf_counter() - start)
     network.eval()
     looks, start = [], time.perf_counter()
@@ -111,6 +118,7 @@ def torch_side(case, seconds, lerobot):
         while time.perf_counter() - start < 0.3 * seconds:
             before = time.perf_counter()
             look()
+            finished()
             looks.append(1e3 * (time.perf_counter() - before))
     print(json.dumps({"steps_per_second": rate, "look_ms": statistics.median(looks)}))
 
@@ -123,16 +131,17 @@ def main():
     arguments.add_argument("--lerobot", action="store_true")
     arguments.add_argument("--cases", nargs="*", default=list(CASES))
     arguments.add_argument("--ours", default=os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target")) + "/debug/examples/act_speed")
+    arguments.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     arguments.add_argument("--torch-side", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.torch_side:
-        return torch_side(options.torch_side, options.seconds, options.lerobot)
+        return torch_side(options.torch_side, options.seconds, options.lerobot, options.device)
     environment = dict(os.environ)
     if options.threads:
         environment |= {"RAYON_NUM_THREADS": options.threads, "OMP_NUM_THREADS": options.threads, "BENCH_THREADS": options.threads}
     for case in options.cases:
-        commands = {"ours": [options.ours, case, str(options.seconds)]}
-        peer = [sys.executable, __file__, "--torch-side", case, "--seconds", str(options.seconds)]
+        commands = {"ours": [options.ours, case, str(options.seconds), options.device]}
+        peer = [sys.executable, __file__, "--torch-side", case, "--seconds", str(options.seconds), "--device", options.device]
         commands["pytorch"] = peer
         if options.lerobot and "tokens" not in CASES[case]:
             commands["lerobot"] = peer + ["--lerobot"]

@@ -92,6 +92,14 @@ fn main() -> Result<(), EncoderError> {
             &mut EfficientNetEncoder::on_burn(&weights, &file, tap, preprocess, &device),
             5,
         )?;
+        match DeviceChoice::Wgpu.burn_device() {
+            Ok(adapter) => report(
+                "burn wgpu",
+                &mut EfficientNetEncoder::on_burn(&weights, &file, tap, preprocess, &adapter),
+                80,
+            )?,
+            Err(error) => println!("burn wgpu skipped: {error}"),
+        }
     }
     Ok(())
 }

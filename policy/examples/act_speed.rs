@@ -1,20 +1,23 @@
-//! Steps a second of ACT's training and the time of one look, on random numbers: `act_speed CASE SECONDS`, printed as JSON.
+//! Steps a second of ACT's training and the time of one look, on random numbers: `act_speed CASE SECONDS [cpu|gpu]`, printed as JSON.
 //!
 //! Cases: `laptop` (the defaults, batch 32), `pictures` (the same with 49 tokens of 112 numbers), `published` (the paper's sizes,
 //! batch 8). `benches/imitation.py` runs it beside PyTorch.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use rapport_policy::{Act, ActConfig, PolicySpec, Transition};
+use rapport_policy::{ActConfig, ActFit, Fit as _, PolicySpec, Transition};
+
+mod adapter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const STATE: usize = 14;
 const ACTIONS: usize = 6;
+/// Steps between looks at the clock. After as many, what was learned on an adapter comes home.
+const REPORT: u64 = 10;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = std::env::args().skip(1);
@@ -31,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         other => return Err(format!("no case {other}").into()),
     };
     config.steps = 1_000_000;
-    config.report_every = 1;
+    config.report_every = REPORT;
     config.validation_share = 0.0;
 
     let width = STATE + config.tokens() * config.token_dim;
@@ -51,26 +54,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .collect()
         })
         .collect();
-    // The first steps warm the allocator and the caches.
-    let (mut start, mut counted) = (Instant::now(), 0);
-    let (act, _) = Act::fit(
-        PolicySpec::new(width, ACTIONS),
-        config,
-        0,
-        &episodes,
-        |step, _| {
-            if step <= 3 {
-                start = Instant::now();
-                return ControlFlow::Continue(());
-            }
-            counted = step - 3;
-            match start.elapsed().as_secs_f64() > seconds {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        },
-    )?;
-    let rate = counted as f64 / start.elapsed().as_secs_f64();
+    let spec = PolicySpec::new(width, ACTIONS);
+    let mut fit = ActFit::new(spec, config, 0, &episodes, None)?;
+    if let Some(adapter) = adapter::named(words.next()) {
+        fit = fit.on(&adapter);
+    }
+    // The first report warms the memory up, and an adapter's kernels.
+    fit.advance()?;
+    let (start, first) = (Instant::now(), fit.steps());
+    while start.elapsed().as_secs_f64() < seconds {
+        fit.advance()?;
+    }
+    let rate = (fit.steps() - first) as f64 / start.elapsed().as_secs_f64();
+    let act = fit.finish().0;
     let mut looks: Vec<f64> = Vec::new();
     let start = Instant::now();
     for step in episodes.iter().flatten().cycle() {

@@ -1,20 +1,25 @@
 //! Training steps a second and milliseconds a chunk of the diffusion policy's U-Net, for `benches/diffusion.py`.
 //!
-//!     diffusion_speed SIZE SECONDS        SIZE is paper, laptop or transformer
+//!     diffusion_speed SIZE SECONDS [cpu|gpu]        SIZE is paper, laptop or transformer; gpu needs the feature
 
 #![allow(clippy::print_stdout)]
 
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rapport_policy::diffusion::{DenoiserConfig, Diffusion, TransformerConfig, UnetConfig};
-use rapport_policy::{DiffusionConfig, Mode, Policy as _, PolicySpec, Transition};
+use rapport_policy::diffusion::{DenoiserConfig, TransformerConfig, UnetConfig};
+use rapport_policy::{
+    DiffusionConfig, DiffusionFit, Fit as _, Mode, Policy as _, PolicySpec, Transition,
+};
+
+mod adapter;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const OBSERVATIONS: usize = 64;
 const ACTIONS: usize = 6;
+/// Steps between looks at the clock. After as many, what was learned on an adapter comes home.
+const REPORT: u64 = 10;
 
 fn episodes() -> Vec<Vec<Transition>> {
     let wave = |t: usize, count: usize| -> Vec<f32> {
@@ -62,30 +67,26 @@ fn main() {
         _ => unet(&[64, 128, 256], 64),
     };
     let config = DiffusionConfig {
-        report_every: 1,
+        report_every: REPORT,
         updates: 1_000_000,
         denoiser,
         ..DiffusionConfig::default()
     };
-    let mut started = Instant::now();
-    let (mut before, mut processor) = (0.0, 0.0);
-    let (mut steps, mut spent) = (0, Duration::ZERO);
     let spec = PolicySpec::new(OBSERVATIONS, ACTIONS);
-    let (mut policy, _) = Diffusion::fit(spec, config, 0, &episodes(), |update, _| {
-        // The first two steps warm the memory up.
-        if update <= 2 {
-            (started, before) = (Instant::now(), processor_ms());
-            return ControlFlow::Continue(());
-        }
-        (steps, spent) = (update - 2, started.elapsed());
-        processor = processor_ms() - before;
-        if spent.as_secs_f64() > seconds {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    })
-    .expect("the settings are right");
+    let mut fit =
+        DiffusionFit::new(spec, config, 0, &episodes(), None).expect("the settings are right");
+    if let Some(adapter) = adapter::named(words.next()) {
+        fit = fit.on(&adapter);
+    }
+    // The first report warms the memory up, and an adapter's kernels.
+    fit.advance().expect("the numbers are finite");
+    let (started, before, first) = (Instant::now(), processor_ms(), fit.steps());
+    while started.elapsed().as_secs_f64() < seconds {
+        fit.advance().expect("the numbers are finite");
+    }
+    let (steps, spent) = (fit.steps() - first, started.elapsed());
+    let processor = processor_ms() - before;
+    let mut policy = fit.finish().expect("the numbers are finite").0;
     let observation = [0.3; OBSERVATIONS];
     let mut times: Vec<f64> = (0..20)
         .map(|_| {

@@ -15,6 +15,7 @@ pub(crate) mod layers;
 pub(crate) mod optimiser;
 pub(crate) mod parameters;
 pub(crate) mod position;
+pub(crate) mod resident;
 pub(crate) mod schedule;
 pub(crate) mod transformer;
 

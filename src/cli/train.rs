@@ -85,7 +85,7 @@ pub struct Args {
     /// Seed of networks, exploration and episodes.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Where to compute features.
+    /// Where to compute features, and the gradient steps of `act` and `diffusion`; small networks are quicker on the processor.
     #[arg(long, default_value = "cpu", value_name = "cpu|wgpu")]
     #[serde(skip)]
     pub device: DeviceChoice,

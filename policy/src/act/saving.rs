@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use burn::module::Module as _;
-
 use super::training::ActFit;
 use super::{Act, ActConfig};
 use crate::checkpoint::{Manifest, PolicySpec};
@@ -54,7 +52,7 @@ impl<'e> ActFit<'e> {
     pub(super) fn write(&self, dir: &Path) -> Result<(), PolicyError> {
         let mut state = StateDict::default();
         parameters::save(&self.fitting.acting(), "network", &mut state)?;
-        self.fitting.adam.save("adam", &mut state);
+        self.fitting.adam.save("adam", &mut state)?;
         state.rng("noise", &self.fitting.noise);
         let order: Vec<u64> = self.order.iter().map(|&n| n as u64).collect();
         state.u64("order", &order);
@@ -94,7 +92,7 @@ impl<'e> ActFit<'e> {
         fit.best = (f64::from_bits(score), step);
         let fitting = &mut fit.fitting;
         let network = fitting.acting();
-        fitting.network = Some(parameters::load(network, "network", &state)?.train());
+        fitting.take_up(parameters::load(network, "network", &state)?);
         fitting.adam.load("adam", &state)?;
         fitting.noise = state.rng("noise")?;
         Ok(fit)

@@ -12,7 +12,7 @@ use super::network::{Deed, Losses, Network, Sight, Style};
 use super::{Act, ActConfig, Scales};
 use crate::checkpoint::PolicySpec;
 use crate::deep::dropout::Dropout;
-use crate::deep::optimiser::{AdamW, Stepped};
+use crate::deep::optimiser::{AdamW, Place, Stepped};
 use crate::deep::{acting_device, tensor, training_device, values};
 use crate::demonstrations::{self, action_scales, hold_out};
 use crate::fit::Fit;
@@ -145,20 +145,27 @@ impl Fitting {
         let style = network.style(&batch.sight, &batch.deed, &mut dropout);
         let chunk = network.decode(&batch.sight, Some(style.sample(noise)), &mut dropout);
         let losses = Losses::new(chunk, &batch.deed, &style, batch.weights.clone());
-        let number = |x: &Tensor<1>| Ok(f64::from(values(x.clone().inner())?[0]));
-        let (l1, kl) = (number(&losses.l1)?, number(&losses.kl)?);
+        let parts = vec![losses.l1.clone().inner(), losses.kl.clone().inner()];
+        let parts = values(Tensor::cat(parts, 0))?;
         let (network, stepped) = self
             .adam
             .step(network, losses.total(self.config.kl_weight))?;
         self.network = Some(network);
-        Ok((stepped, l1, kl))
+        Ok((stepped, f64::from(parts[0]), f64::from(parts[1])))
     }
 
+    /// The network as it is, for acting: on the processor, without a graph.
     pub(super) fn acting(&self) -> Network {
         self.network
             .as_ref()
             .expect("put back after each step")
             .valid()
+            .to_device(&acting_device())
+    }
+
+    /// Goes on with another network.
+    pub(super) fn take_up(&mut self, network: Network) {
+        self.network = Some(network.to_device(&self.device.clone().inner()).train());
     }
 }
 
@@ -207,6 +214,17 @@ impl<'e> ActFit<'e> {
             held_out,
             report: Metrics::new(),
         })
+    }
+
+    /// Takes the gradient steps on another device from here on, such as a graphics adapter's. The same steps on another device differ
+    /// by rounding.
+    #[must_use]
+    pub fn on(mut self, device: &Device) -> Self {
+        let network = self.fitting.acting();
+        self.fitting.device = device.clone().autodiff();
+        self.fitting.take_up(network);
+        self.fitting.adam = self.fitting.adam.at(Place::There);
+        self
     }
 
     /// How many steps there are to draw from.

@@ -3,7 +3,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::parameters::{change, check_finite, gradients};
+use super::parameters::{change, change_there, check_finite, gradients, gradients_there};
+use super::resident::{Look, Resident};
 use super::schedule::Schedule;
 use super::values;
 use crate::policy::PolicyError;
@@ -16,6 +17,18 @@ use crate::state::{StateDict, StateReader};
 pub(crate) struct AdamW {
     adam: Adam,
     schedule: Schedule,
+    /// Adam's memory where the parameters are, once a step was taken there.
+    resident: Option<Resident>,
+    place: Place,
+}
+
+/// Where the arithmetic of a step is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On the processor.
+    Here,
+    /// On the parameters' own device, which is far away.
+    There,
 }
 
 /// What one step saw.
@@ -32,7 +45,15 @@ impl AdamW {
         Self {
             adam: Adam::new(config, module.num_params()),
             schedule,
+            resident: None,
+            place: Place::Here,
         }
+    }
+
+    /// Steps from here on where the parameters are.
+    pub(crate) fn at(mut self, place: Place) -> Self {
+        self.place = place;
+        self
     }
 
     /// Steps taken.
@@ -47,6 +68,9 @@ impl AdamW {
         module: M,
         loss: Tensor<1>,
     ) -> Result<(M, Stepped), PolicyError> {
+        if self.place == Place::There {
+            return self.step_there(module, loss);
+        }
         let update = self.adam.steps();
         let value = f64::from(values(loss.clone().inner())?[0]);
         if !value.is_finite() {
@@ -83,11 +107,50 @@ impl AdamW {
         Ok((module, stepped))
     }
 
-    pub(crate) fn save(&self, prefix: &str, state: &mut StateDict) {
-        self.adam.save(prefix, state);
+    fn step_there<M: Module>(
+        &mut self,
+        module: M,
+        loss: Tensor<1>,
+    ) -> Result<(M, Stepped), PolicyError> {
+        let update = self.adam.steps();
+        let (names, gradients): (Vec<_>, Vec<_>) = gradients_there(&module, loss.backward())
+            .into_iter()
+            .unzip();
+        let look = Look::at(loss.inner(), &gradients, update, |at| names[at].clone())?;
+        let shortening = look.shortening(self.adam.config().max_gradient_norm);
+        let step = self.adam.begin(self.schedule.factor(update));
+        let resident = self.resident.get_or_insert_with(|| {
+            let lengths: Vec<_> = gradients.iter().map(|g| g.dims()[0]).collect();
+            Resident::of(&self.adam, &lengths, &gradients[0].device())
+        });
+        let module = change_there(module, |at, parameter| {
+            let gradient = match shortening {
+                Some(factor) => gradients[at].clone() * factor,
+                None => gradients[at].clone(),
+            };
+            resident.descend(at, parameter, gradient, &step)
+        });
+        let stepped = Stepped {
+            loss: look.loss,
+            gradient_norm: look.norm,
+        };
+        Ok((module, stepped))
+    }
+
+    pub(crate) fn save(&self, prefix: &str, state: &mut StateDict) -> Result<(), PolicyError> {
+        match &self.resident {
+            None => self.adam.save(prefix, state),
+            Some(resident) => {
+                let mut adam = self.adam.clone();
+                resident.give_back(&mut adam)?;
+                adam.save(prefix, state);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn load(&mut self, prefix: &str, state: &StateReader) -> Result<(), PolicyError> {
+        self.resident = None;
         self.adam.load(prefix, state)
     }
 }
@@ -150,7 +213,7 @@ mod tests {
             if t == 10 {
                 let mut state = StateDict::default();
                 parameters::save(&straight, "network", &mut state).unwrap();
-                adam.save("adam", &mut state);
+                adam.save("adam", &mut state).unwrap();
                 average.save("average", &mut state);
                 file = state.to_bytes(0).unwrap();
             }
@@ -174,6 +237,37 @@ mod tests {
             bits(&average.apply(straight.clone()).unwrap())
         );
         assert!(loss(&straight.valid(), 0).into_scalar::<f32>() < first);
+    }
+
+    #[test]
+    fn steps_beside_the_parameters_are_the_same_steps() {
+        let (mut here, mut there) = (layer(1), layer(1));
+        let mut adam = optimiser(&here);
+        let mut far = optimiser(&there).at(Place::There);
+        for t in 0..20 {
+            let loss_here = loss(&here, t);
+            let (layer, stepped) = adam.step(here, loss_here).unwrap();
+            here = layer;
+            if t == 10 {
+                let mut state = StateDict::default();
+                far.save("adam", &mut state).unwrap();
+                let file = state.to_bytes(0).unwrap();
+                far = optimiser(&there).at(Place::There);
+                far.load("adam", &StateReader::new(Path::new("x"), &file).unwrap())
+                    .unwrap();
+            }
+            let loss_there = loss(&there, t);
+            let (layer, same) = far.step(there, loss_there).unwrap();
+            there = layer;
+            assert!((stepped.gradient_norm - same.gradient_norm).abs() < 1e-5);
+        }
+        for (a, b) in bits(&here)
+            .iter()
+            .flatten()
+            .zip(bits(&there).iter().flatten())
+        {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
     }
 
     #[test]
@@ -210,9 +304,11 @@ mod tests {
             }
         })
         .unwrap();
-        let mut adam = optimiser(&layer);
-        let loss = loss(&layer, 0);
-        let error = adam.step(layer, loss).unwrap_err().to_string();
-        assert!(error.contains("not finite"), "{error}");
+        for place in [Place::Here, Place::There] {
+            let mut adam = optimiser(&layer).at(place);
+            let loss = loss(&layer, 0);
+            let error = adam.step(layer.clone(), loss).unwrap_err().to_string();
+            assert!(error.contains("not finite"), "{error}");
+        }
     }
 }

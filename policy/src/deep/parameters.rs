@@ -64,6 +64,28 @@ pub(crate) fn change<M: Module>(
     }
 }
 
+/// The gradient of each parameter on its device, flat, in the module's own order; zeros for what had no part in the loss.
+pub(crate) fn gradients_there(
+    module: &impl Module,
+    gradients: Gradients,
+) -> Vec<(String, Tensor<1>)> {
+    let mut there = There {
+        path: Vec::new(),
+        gradients,
+        found: Vec::new(),
+    };
+    module.visit(&mut there);
+    there.found
+}
+
+/// The module with other parameters, which stay on their device: `next` gets the place in [`named`] and the old values, flat.
+pub(crate) fn change_there<M: Module>(
+    module: M,
+    next: impl FnMut(usize, Tensor<1>) -> Tensor<1>,
+) -> M {
+    module.map(&mut ChangerThere { next, at: 0 })
+}
+
 /// Names the first tensor with a value that is not finite.
 pub(crate) fn check_finite(tensors: &[Named], what: &str, update: u64) -> Result<(), PolicyError> {
     match tensors.iter().find(|t| !all_finite(&t.values)) {
@@ -168,6 +190,50 @@ impl<F: FnMut(usize, &mut Vec<f32>)> ModuleMapper for Changer<F> {
         } else {
             new
         };
+        Param::from_mapped_value(id, new, mapper)
+    }
+}
+
+struct There {
+    path: Vec<String>,
+    gradients: Gradients,
+    found: Vec<(String, Tensor<1>)>,
+}
+
+impl ModuleVisitor for There {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parameter = param.val();
+        let count = parameter.dims().iter().product::<usize>();
+        let gradient = match parameter.grad_remove(&mut self.gradients) {
+            Some(gradient) => gradient.reshape([count]),
+            None => Tensor::zeros([count], &parameter.device().inner()),
+        };
+        self.found.push((self.path.join("."), gradient));
+    }
+}
+
+struct ChangerThere<F> {
+    next: F,
+    at: usize,
+}
+
+impl<F: FnMut(usize, Tensor<1>) -> Tensor<1>> ModuleMapper for ChangerThere<F> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let at = self.at;
+        self.at += 1;
+        let (id, old, mapper) = param.consume();
+        let (shape, learns) = (old.dims(), old.is_require_grad());
+        let flat = old.inner().reshape([shape.iter().product::<usize>()]);
+        let new = Tensor::from_inner((self.next)(at, flat).reshape(shape));
+        let new = if learns { new.require_grad() } else { new };
         Param::from_mapped_value(id, new, mapper)
     }
 }

@@ -136,6 +136,36 @@ fn the_same_seed_gives_the_same_bits_and_another_seed_does_not() {
     assert_ne!(fit(3), fit(4));
 }
 
+/// Elsewhere is the processor too, by the way of the graphics adapter.
+#[test]
+fn steps_on_another_device_are_the_same_steps() {
+    for denoiser in denoisers() {
+        let mut config = small(denoiser, 12);
+        config.report_every = 6;
+        config.adam.max_gradient_norm = 0.5;
+        let begin = || {
+            let spec = PolicySpec::new(1, 2);
+            DiffusionFit::new(spec, config.clone(), 3, &two_ways(), None).unwrap()
+        };
+        let elsewhere = burn::tensor::Device::flex();
+        let (mut here, mut there) = (begin(), begin().on(&elsewhere));
+        while !here.is_done() {
+            let (a, b) = (here.advance().unwrap(), there.advance().unwrap());
+            assert!((a["training_loss"] - b["training_loss"]).abs() < 1e-5);
+            let dir = tempfile::tempdir().unwrap();
+            there.save(dir.path()).unwrap();
+            let spec = PolicySpec::new(1, 2);
+            there = DiffusionFit::resume(dir.path(), &spec, &two_ways(), None)
+                .unwrap()
+                .on(&elsewhere);
+        }
+        let (here, there) = (here.finish().unwrap().0, there.finish().unwrap().0);
+        for (a, b) in here.parameters.iter().zip(&there.parameters) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+}
+
 #[test]
 fn a_fit_put_down_and_taken_up_again_ends_in_the_same_bits() {
     let (spec, data) = (PolicySpec::new(1, 2), two_ways());

@@ -3,11 +3,13 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use burn::tensor::{Device, Tensor};
 use rand::RngExt as _;
 
-use super::weights::{tensor, values};
+use super::weights::{Layout, Weights, tensor, values};
 use super::{Diffusion, DiffusionConfig};
 use crate::checkpoint::PolicySpec;
+use crate::deep::resident::{Look, Resident, fetch, place};
 use crate::fit::Fit;
 use crate::gaussian;
 use crate::policy::{Metrics, PolicyError, Transition};
@@ -56,8 +58,18 @@ pub struct DiffusionFit {
     pub(super) average: Vec<f32>,
     pub(super) adam: Adam,
     gradient: Vec<f32>,
+    /// What is on another device while it trains there.
+    away: Option<Away>,
     data: Data,
     training_loss: f64,
+}
+
+/// Parameters, their running average and Adam's memory on another device. What stands beside them in [`DiffusionFit`] is renewed at
+/// every report.
+struct Away {
+    parameters: Vec<Tensor<1>>,
+    average: Vec<Tensor<1>>,
+    adam: Resident,
 }
 
 impl DiffusionFit {
@@ -82,10 +94,35 @@ impl DiffusionFit {
             average: policy.parameters.clone(),
             adam: Adam::new(config.adam, policy.parameters.len()),
             gradient: vec![0.0; policy.parameters.len()],
+            away: None,
             policy,
             data,
             training_loss: f64::NAN,
         })
+    }
+
+    /// Takes the gradient steps on another device from here on, such as a graphics adapter's. The same steps on another device differ
+    /// by rounding.
+    #[must_use]
+    pub fn on(mut self, device: &Device) -> Self {
+        let lengths = self.policy.layout.lengths();
+        let put = |whole: &[f32]| place(whole, &lengths, device);
+        self.away = Some(Away {
+            parameters: put(&self.policy.parameters),
+            average: put(&self.average),
+            adam: Resident::of(&self.adam, &lengths, device),
+        });
+        self
+    }
+
+    /// Brings home what was learned on another device.
+    fn bring_home(&mut self) -> Result<(), PolicyError> {
+        let Some(away) = &self.away else {
+            return Ok(());
+        };
+        self.policy.parameters = fetch(&away.parameters)?;
+        self.average = fetch(&away.average)?;
+        away.adam.give_back(&mut self.adam)
     }
 
     /// How many steps there are to draw from.
@@ -120,16 +157,24 @@ impl Fit for DiffusionFit {
             let policy = &mut self.policy;
             rate = learning_rate(&policy.config, policy.updates);
             let batch = policy.draw_batch(&self.data);
-            stretch += policy.descend(&batch, &mut self.adam, &mut self.gradient, rate)?;
+            self.adam.set_learning_rate(rate);
+            stretch += match &mut self.away {
+                None => policy.descend(&batch, &mut self.adam, &mut self.gradient)?,
+                Some(away) => policy.descend_there(&batch, &mut self.adam, away)?,
+            };
             policy.updates += 1;
             since += 1;
             let kept = 1.0 - (policy.updates as f64 + 1.0).powf(-policy.config.ema_power);
             let follow = 1.0 - kept.min(policy.config.ema_decay);
-            kernels::polyak(&mut self.average, &policy.parameters, follow as f32);
+            match &mut self.away {
+                None => kernels::polyak(&mut self.average, &policy.parameters, follow as f32),
+                Some(away) => away.follow(follow),
+            }
             if policy.updates.is_multiple_of(policy.config.report_every) {
                 break;
             }
         }
+        self.bring_home()?;
         self.training_loss = stretch / f64::from(since.max(1));
         Ok(Metrics::from([
             ("training_loss".into(), self.training_loss),
@@ -289,26 +334,32 @@ impl Diffusion {
         batch
     }
 
+    /// The loss of a batch under these weights, or none where no step of it counts.
+    fn loss(&self, weights: &Weights, batch: &Batch) -> Option<Tensor<1>> {
+        let total: f32 = batch.weights.iter().sum();
+        if total == 0.0 {
+            return None;
+        }
+        let rows = batch.steps.len();
+        let out = self.forward(weights, &batch.noisy, &batch.steps, &batch.conditions);
+        let (shape, device) = (out.dims(), weights.device());
+        let share = 1.0 / (total * self.chunk_dim() as f32);
+        let counts: Vec<f32> = batch.weights.iter().map(|w| w * share).collect();
+        let off = out - tensor(&batch.target, shape, &device);
+        Some((off.clone() * off * tensor(&counts, [rows, 1, 1], &device)).sum())
+    }
+
     /// One gradient step; the loss before it.
     fn descend(
         &mut self,
         batch: &Batch,
         adam: &mut Adam,
         gradient: &mut [f32],
-        rate: f64,
     ) -> Result<f64, PolicyError> {
-        let rows = batch.steps.len();
-        let total: f32 = batch.weights.iter().sum();
-        if total == 0.0 {
-            return Ok(0.0);
-        }
         let weights = self.layout.track(&self.parameters);
-        let out = self.forward(&weights, &batch.noisy, &batch.steps, &batch.conditions);
-        let (shape, device) = (out.dims(), weights.device());
-        let share = 1.0 / (total * self.chunk_dim() as f32);
-        let counts: Vec<f32> = batch.weights.iter().map(|w| w * share).collect();
-        let off = out - tensor(&batch.target, shape, &device);
-        let loss = (off.clone() * off * tensor(&counts, [rows, 1, 1], &device)).sum();
+        let Some(loss) = self.loss(&weights, batch) else {
+            return Ok(0.0);
+        };
         let value = f64::from(values(loss.clone().detach())?[0]);
         if !value.is_finite() {
             return Err(PolicyError::NotFinite {
@@ -318,9 +369,44 @@ impl Diffusion {
         }
         self.layout
             .gather(&weights, loss.backward(), gradient, self.updates)?;
-        adam.set_learning_rate(rate);
         adam.step(&mut self.parameters, gradient);
         Ok(value)
+    }
+
+    /// As [`Diffusion::descend`], on another device.
+    fn descend_there(
+        &self,
+        batch: &Batch,
+        adam: &mut Adam,
+        away: &mut Away,
+    ) -> Result<f64, PolicyError> {
+        let weights = self.layout.track_there(&away.parameters);
+        let Some(loss) = self.loss(&weights, batch) else {
+            return Ok(0.0);
+        };
+        let gradients = Layout::gather_there(&weights, loss.backward());
+        let name = |at| self.layout.name(at).to_owned();
+        let look = Look::at(loss.inner(), &gradients, self.updates, name)?;
+        let shortening = look.shortening(adam.config().max_gradient_norm);
+        let step = adam.begin(1.0);
+        let moving = away.parameters.iter_mut().zip(gradients).enumerate();
+        for (at, (parameter, gradient)) in moving {
+            let gradient = match shortening {
+                Some(factor) => gradient * factor,
+                None => gradient,
+            };
+            *parameter = away.adam.descend(at, parameter.clone(), gradient, &step);
+        }
+        Ok(look.loss)
+    }
+}
+
+impl Away {
+    /// The running average takes this share of the newest parameters.
+    fn follow(&mut self, share: f64) {
+        for (average, parameter) in self.average.iter_mut().zip(&self.parameters) {
+            *average = average.clone() * (1.0 - share) + parameter.clone() * share;
+        }
     }
 }
 

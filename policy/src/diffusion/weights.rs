@@ -107,6 +107,38 @@ impl Layout {
         Weights(tensors.collect())
     }
 
+    /// How many numbers each parameter has.
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        self.entries.iter().map(|entry| entry.range.len()).collect()
+    }
+
+    /// Parameters that are on a device already, for one step of training there.
+    pub(crate) fn track_there(&self, parameters: &[Tensor<1>]) -> Weights {
+        let shapes = self.entries.iter().map(|entry| entry.shape);
+        let tensors = parameters
+            .iter()
+            .zip(shapes)
+            .map(|(flat, shape)| Tensor::from_inner(flat.clone().reshape(shape)).require_grad());
+        Weights(tensors.collect())
+    }
+
+    /// Gradients by the parameters, flat, where they are; zeros where a parameter took no part.
+    pub(crate) fn gather_there(weights: &Weights, mut gradients: Gradients) -> Vec<Tensor<1>> {
+        let flat = |tensor: &Tensor<2>| {
+            let count = tensor.dims().iter().product::<usize>();
+            match tensor.grad_remove(&mut gradients) {
+                Some(gradient) => gradient.reshape([count]),
+                None => Tensor::zeros([count], &tensor.device().inner()),
+            }
+        };
+        weights.0.iter().map(flat).collect()
+    }
+
+    /// Name of parameter number `at`.
+    pub(crate) fn name(&self, at: usize) -> &str {
+        &self.entries[at].name
+    }
+
     /// Gradients by the parameters, flat, into `target`; zeros where a parameter took no part. Refuses what is not finite.
     pub(crate) fn gather(
         &self,

@@ -62,14 +62,14 @@ impl AdamConfig {
 
 /// The numbers of one step, corrected for the start.
 pub(crate) struct Step {
-    rate: f32,
-    correction: f32,
-    keep: f32,
-    beta1: f32,
-    beta2: f32,
-    rest1: f32,
-    rest2: f32,
-    epsilon: f32,
+    pub(crate) rate: f32,
+    pub(crate) correction: f32,
+    pub(crate) keep: f32,
+    pub(crate) beta1: f32,
+    pub(crate) beta2: f32,
+    pub(crate) rest1: f32,
+    pub(crate) rest2: f32,
+    pub(crate) epsilon: f32,
 }
 
 vectorised! {
@@ -153,6 +153,20 @@ impl Adam {
 
     pub(crate) fn config(&self) -> &AdamConfig {
         &self.config
+    }
+
+    /// The running means of gradients and of squared gradients.
+    pub(crate) fn memory(&self) -> (&[f32], &[f32]) {
+        (&self.mean, &self.square)
+    }
+
+    /// Other running means from here on, as many as before.
+    pub(crate) fn remember(&mut self, mean: Vec<f32>, square: Vec<f32>) {
+        debug_assert_eq!(
+            (mean.len(), square.len()),
+            (self.mean.len(), self.square.len())
+        );
+        (self.mean, self.square) = (mean, square);
     }
 
     pub(crate) fn steps(&self) -> u64 {

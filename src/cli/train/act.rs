@@ -1,5 +1,6 @@
 //! `--policy act`.
 
+use rapport::perception::DeviceChoice;
 use rapport::policy::act::Execution;
 use rapport::policy::{ActConfig, ActFit, Schedule};
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     } else {
         ActFit::new(spec, config, args.seed, &demonstrations, None)?
     };
+    if args.device != DeviceChoice::Cpu {
+        fit = fit.on(&args.device.burn_device()?);
+    }
     let done = copy(args, &mut fit, "copying demonstrations in chunks", ui)?;
     let report = fit.finish().1;
     let summary = serde_json::json!({

@@ -1,5 +1,6 @@
 //! `--policy diffusion`.
 
+use rapport::perception::DeviceChoice;
 use rapport::policy::diffusion::{DenoiserConfig, MlpConfig, TransformerConfig, UnetConfig};
 use rapport::policy::{DiffusionConfig, DiffusionFit};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     } else {
         DiffusionFit::new(spec, config, args.seed, &demonstrations, None)?
     };
+    if args.device != DeviceChoice::Cpu {
+        fit = fit.on(&args.device.burn_device()?);
+    }
     let done = copy(args, &mut fit, "copying demonstrations", ui)?;
     let report = fit.finish()?.1;
     let summary = serde_json::json!({

@@ -111,6 +111,37 @@ fn the_same_seed_gives_the_same_bits_and_a_queue_looks_only_when_empty() {
     assert_ne!(act.act(&[100.0, 0.0], Mode::Exploit).unwrap(), chunk[..2]);
 }
 
+/// Elsewhere is the processor too, by the way of the graphics adapter.
+#[test]
+fn steps_on_another_device_are_the_same_steps() {
+    let data = episodes(6, 1, 0);
+    let config = ActConfig {
+        steps: 12,
+        report_every: 6,
+        dropout: 0.1,
+        ..config()
+    };
+    let spec = PolicySpec::new(2, 2);
+    let begin = || ActFit::new(spec.clone(), config.clone(), 3, &data, None).unwrap();
+    let elsewhere = Device::flex();
+    let (mut here, mut there) = (begin(), begin().on(&elsewhere));
+    while !here.is_done() {
+        let (a, b) = (here.advance().unwrap(), there.advance().unwrap());
+        assert!((a["training_loss"] - b["training_loss"]).abs() < 1e-4);
+        let dir = tempfile::tempdir().unwrap();
+        there.save(dir.path()).unwrap();
+        there = ActFit::resume(dir.path(), &spec, &data, None)
+            .unwrap()
+            .on(&elsewhere);
+    }
+    let seen = &data[5][3].observation;
+    let (here, there) = (here.finish().0, there.finish().0);
+    let chunks = (here.predict(seen).unwrap(), there.predict(seen).unwrap());
+    for (a, b) in chunks.0.iter().zip(&chunks.1) {
+        assert!((a - b).abs() < 1e-3, "{a} {b}");
+    }
+}
+
 #[test]
 fn a_fit_put_down_and_taken_up_again_ends_in_the_same_bits() {
     let data = episodes(6, 1, 0);
