@@ -213,7 +213,8 @@ impl Station {
             None,
         )?;
         let time = RealTime::start(world.clone(), world.timestep())?;
-        let arm = FeetechArm::connect(&bus.path().display().to_string(), &calibration)?;
+        let arm = FeetechArm::connect(&bus.path().display().to_string(), &calibration)?
+            .guarded_by(&std::env::current_exe()?)?;
         let cameras = sim_cameras(config, &world)?;
         let handle = spawn(
             Box::new(arm),
@@ -237,7 +238,8 @@ impl Station {
         // One clock for arm and cameras, so that ages can be compared.
         let clock = SystemClock::default();
         let calibration = Calibration::load(file)?;
-        let arm = FeetechArm::connect(&path.display().to_string(), &calibration)?;
+        let arm = FeetechArm::connect(&path.display().to_string(), &calibration)?
+            .guarded_by(&std::env::current_exe()?)?;
         let cameras = config
             .cameras
             .iter()

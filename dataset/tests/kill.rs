@@ -11,7 +11,7 @@ use common::{assert_same, config, episode};
 use rapport_dataset::{Dataset, DatasetConfig, DatasetWriter, Episode, VideoCodec, verify};
 
 const DIRECTORY: &str = "RAPPORT_TEST_RECORD_INTO";
-const KILLS: u32 = 20;
+const KILLS: u32 = 200;
 
 fn recorded() -> DatasetConfig {
     config(VideoCodec::H264, &[("front", 32, 32), ("wrist", 16, 16)])

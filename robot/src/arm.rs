@@ -47,6 +47,23 @@ impl ArmSpec {
     }
 }
 
+/// What a motor has done by itself, or has not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MotorAlarm {
+    /// Nothing.
+    #[default]
+    None,
+    /// Overloaded, it gives way: it pushes with a part of its torque only.
+    Overload,
+    /// It has switched its torque off, against too high a current.
+    CutOut,
+    /// It was without power for a moment and has forgotten its settings.
+    Reset,
+    /// It does not take goals.
+    Deaf,
+}
+
 /// One measurement of an arm. Missing channels are empty vectors, never invented numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ArmState {
@@ -64,6 +81,8 @@ pub struct ArmState {
     pub voltages: Vec<f64>,
     /// Motor currents, ampere, `[dof]` or empty.
     pub currents: Vec<f64>,
+    /// What the motors have done by themselves, `[dof]` or empty.
+    pub alarms: Vec<MotorAlarm>,
 }
 
 /// A goal that has passed the [`Guard`](crate::guard::Guard). Nothing else can make one, so nothing else can move an arm.
@@ -106,6 +125,16 @@ pub enum ArmError {
     /// The arm is gone (cable out, process dead).
     #[error("{0} is gone; it may hold its last goal: cut its power before touching it")]
     Gone(String),
+    /// A joint was measured, again and again, where it cannot be.
+    #[error(
+        "{joint}: {cause}; it slipped, was turned by force, or its encoder fails: check it and connect again"
+    )]
+    Implausible {
+        /// Joint name.
+        joint: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// A servo is not what the spec says.
     #[error("{0}")]
     Mismatch(String),
@@ -127,6 +156,15 @@ pub trait Arm: Send {
 
     /// Turns torque on, with the goal set to the present position first, so that nothing moves.
     fn enable(&mut self) -> Result<(), ArmError>;
+
+    /// Lets every joint use this share of the torque it may use, `0..=1`, until torque goes off: an arm that goes limp slowly does not
+    /// fall. Arms that cannot do nothing.
+    ///
+    /// Errors: as [`Arm::command`].
+    fn soften(&mut self, share: f64) -> Result<(), ArmError> {
+        let _ = share;
+        Ok(())
+    }
 
     /// Turns torque off on every joint that answers, even when some do not; then reports the ones that did not.
     fn disable(&mut self) -> Result<(), ArmError>;

@@ -278,6 +278,33 @@ impl Calibration {
         Ok(())
     }
 
+    /// What looks wrong though it could be: ranges that differ much from the arm's own, as when two motors are exchanged, a joint was not
+    /// moved to its ends, or its horn sits wrongly. One sentence each.
+    pub fn doubts(&self, spec: &ArmSpec) -> Vec<String> {
+        let span = |motor: &MotorCalibration| {
+            f64::from(motor.range_max - motor.range_min) * TAU / f64::from(MAX_TICK)
+        };
+        let mut doubts = Vec::new();
+        for joint in &spec.joints {
+            let (Some(motor), JointKind::Revolute) = (self.motor(&joint.name), joint.kind) else {
+                continue;
+            };
+            let (span, usual) = (span(motor), joint.max - joint.min);
+            // A joint that turns all the way round is calibrated to a whole turn, which is more than its arm lets it.
+            let whole = motor.range_min == 0 && motor.range_max == MAX_TICK;
+            if !whole && !(0.75 * usual..=1.25 * usual).contains(&span) {
+                doubts.push(format!(
+                    "{} turns by {:.0} degrees, that of an {} by {:.0}: was it moved to both ends, is it the right motor?",
+                    joint.name,
+                    span.to_degrees(),
+                    spec.name,
+                    usual.to_degrees()
+                ));
+            }
+        }
+        doubts
+    }
+
     fn check_motors(&self) -> Result<(), CalibrationError> {
         for (index, (name, motor)) in self.motors.iter().enumerate() {
             motor.check(name)?;

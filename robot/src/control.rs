@@ -1,5 +1,6 @@
 //! The fixed-rate loop around a [`Guard`]: inline on any [`Clock`], or on a thread of its own ([`Control::spawn`]).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,12 @@ use crate::lateness::{Lateness, LatenessReport};
 
 /// How long a moving arm may take to brake before the stop order, s.
 const BRAKING: Duration = Duration::from_millis(500);
+
+/// A release begins with this much of the torque that the arm needs.
+const SPARE: f64 = 1.2;
+
+/// Overruns are counted over this time.
+const WINDOW: Duration = Duration::from_secs(2);
 
 /// One turn of the loop.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +60,8 @@ pub struct Control {
     period: Duration,
     deadline: Option<Duration>,
     lateness: Lateness,
+    /// Slots missed before each of the last ticks.
+    misses: VecDeque<u64>,
 }
 
 impl std::fmt::Debug for Control {
@@ -81,6 +90,7 @@ impl Control {
             period,
             deadline: None,
             lateness: Lateness::default(),
+            misses: VecDeque::new(),
         })
     }
 
@@ -124,7 +134,7 @@ impl Control {
         self.guard.emergency_stop()
     }
 
-    /// Brakes, for half a second at most, then runs the stop order.
+    /// Brakes, for half a second at most, takes the torque back over [`GuardConfig::release_s`](crate::GuardConfig), then runs the stop order.
     ///
     /// Errors: [`GuardError::TorqueRemains`].
     pub fn stop(&mut self) -> Result<(), GuardError> {
@@ -136,7 +146,46 @@ impl Control {
         {
             self.tick(None);
         }
+        self.release();
         self.guard.stop()
+    }
+
+    /// Takes the torque back, from a little more than the arm needs to nothing, so that it sinks instead of falling. An arm that does not take it
+    /// falls; that is no reason to leave its torque on.
+    fn release(&mut self) {
+        let (start, time) = (self.clock.now(), self.guard.config().release_s);
+        let loads = self.guard.measured().map_or(&[][..], |state| &state.loads);
+        let needed = loads
+            .iter()
+            .fold(0.0_f64, |most, load| most.max(load.abs()));
+        let from = (SPARE * needed).clamp(0.1, 1.0);
+        while self.guard.state() == GuardState::Hold {
+            let left = 1.0 - (self.clock.now() - start).as_secs_f64() / time;
+            if left.is_nan() || left <= 0.0 || self.guard.soften(from * left).is_err() {
+                return;
+            }
+            self.tick(None);
+        }
+    }
+
+    /// Holds when too many of the slots of the last two seconds were missed. A long absence at once is the guard's own business.
+    fn count_misses(&mut self, skipped: u64) {
+        let gone = self.period.as_secs_f64() * skipped as f64;
+        if gone >= self.guard.config().watchdog.lost_goal_s {
+            self.misses.clear();
+            return;
+        }
+        let window = (WINDOW.as_nanos() / self.period.as_nanos()).max(1) as usize;
+        self.misses.push_back(skipped);
+        while self.misses.len() > window {
+            self.misses.pop_front();
+        }
+        let missed: u64 = self.misses.iter().sum();
+        let of = missed + self.misses.len() as u64;
+        let share = missed as f64 / window as f64;
+        if share > self.guard.config().watchdog.overruns {
+            self.guard.hold_after_overruns(missed, of);
+        }
     }
 
     /// Sends a goal (rad, gripper: fraction, `[dof]`), waits for the next slot of the time grid, measures. Without a goal
@@ -155,6 +204,7 @@ impl Control {
         let time = self.clock.now();
         let lateness = time.saturating_sub(deadline);
         self.lateness.record(lateness, skipped);
+        self.count_misses(skipped);
         self.guard.measure(time);
         Tick {
             time,

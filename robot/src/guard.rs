@@ -221,6 +221,24 @@ impl Guard {
         self.hold_because(Reason::Requested);
     }
 
+    /// Lets an arm at rest use this share of its torque; see [`Arm::soften`].
+    ///
+    /// Errors: [`GuardError::State`] where it is not on hold; [`GuardError::Arm`].
+    pub fn soften(&mut self, share: f64) -> Result<(), GuardError> {
+        if self.memory.state != GuardState::Hold {
+            return Err(GuardError::State {
+                action: "soften the arm",
+                state: self.memory.state,
+            });
+        }
+        Ok(self.arm.soften(share.clamp(0.0, 1.0))?)
+    }
+
+    /// Holds because the loop around it cannot keep its rate.
+    pub(crate) fn hold_after_overruns(&mut self, missed: u64, of: u64) {
+        self.hold_because(Reason::Overrun { missed, of });
+    }
+
     fn happen(&mut self, event: GuardEvent) -> bool {
         let Some(next) = transition(self.memory.state, event) else {
             return false;
@@ -300,7 +318,9 @@ impl Guard {
             .supervisor
             .look(now, spec, &state, &state.positions)
         {
-            Verdict::Hold(reason) | Verdict::TorqueOff(reason) => refused(reason.to_string()),
+            Verdict::Hold(reason) | Verdict::Silence(reason) | Verdict::TorqueOff(reason) => {
+                refused(reason.to_string())
+            }
             Verdict::Fine | Verdict::Warm => Ok(state),
         }
     }

@@ -1,17 +1,23 @@
 //! The command line: one file per subcommand.
 
 mod bench;
+mod calibrate;
 mod config;
 mod dataset;
 pub mod demo;
 pub mod deploy;
+mod doctor;
 mod encode;
 pub mod environment;
 pub mod eval;
+mod find_cameras;
+mod find_port;
+mod guardian;
 pub mod prefer;
 pub mod record;
 mod replay;
 pub mod reward;
+mod setup_motors;
 pub mod sim;
 mod teleop;
 pub mod train;
@@ -55,6 +61,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Doctor(doctor::Args),
     Record(record::Args),
     Replay(replay::Args),
     Teleop(teleop::Args),
@@ -66,6 +73,13 @@ enum Command {
     Eval(eval::Args),
     Deploy(deploy::Args),
     Sim(sim::Args),
+    #[command(name = "find-port")]
+    FindPort(find_port::Args),
+    #[command(name = "find-cameras")]
+    FindCameras(find_cameras::Args),
+    #[command(name = "setup-motors")]
+    SetupMotors(setup_motors::Args),
+    Calibrate(calibrate::Args),
     Twin(twin::Args),
     View(view::Args),
     Bench(bench::Args),
@@ -74,6 +88,12 @@ enum Command {
 /// Runs the command line of this process.
 #[allow(clippy::print_stderr)]
 pub fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == rapport::robot::guardian::COMMAND)
+    {
+        return guardian::run();
+    }
     let arguments = match config::expand(std::env::args_os().collect(), &Cli::command()) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -105,6 +125,15 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Waits until the person presses ENTER; a script's input line by line.
+fn press_enter() -> anyhow::Result<()> {
+    let mut line = String::new();
+    if std::io::stdin().read_line(&mut line)? == 0 {
+        anyhow::bail!("there is nobody to press ENTER: the standard input has ended");
+    }
+    Ok(())
+}
+
 /// Help for an option that names a task: what it is for, and the tasks there are.
 fn tasks(what: &str) -> String {
     let tasks = rapport::sim::tasks::all();
@@ -115,6 +144,11 @@ fn tasks(what: &str) -> String {
 fn run(command: Command, ui: Ui) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => demo::run(&args, ui),
+        Command::Doctor(args) => doctor::run(&args, ui),
+        Command::FindPort(args) => find_port::run(&args, ui),
+        Command::FindCameras(args) => find_cameras::run(&args, ui),
+        Command::SetupMotors(args) => setup_motors::run(&args, ui),
+        Command::Calibrate(args) => calibrate::run(&args, ui),
         Command::Record(args) => record::run(&args, ui),
         Command::Replay(args) => replay::run(&args, ui),
         Command::Teleop(args) => teleop::run(&args, ui),

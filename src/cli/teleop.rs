@@ -78,6 +78,16 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     {
         let (goal, _) = teleop.next_goal(&tick.state)?;
         tick = station.tick(Some(&goal))?;
+        if !tick.follows_goals() {
+            let reason = tick
+                .reason
+                .map_or_else(String::new, |reason| reason.to_string());
+            // The reason is what to tell; the stop order that follows tells its own story only where it fails.
+            match station.stop() {
+                Ok(_) => anyhow::bail!("the arm was stopped: {reason}"),
+                Err(error) => anyhow::bail!("the arm was stopped: {reason}; then: {error:#}"),
+            }
+        }
     }
     let lateness = station.stop()?.lateness;
     let summary = Summary {

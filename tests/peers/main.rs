@@ -4,6 +4,7 @@
 
 mod gym;
 mod prefer;
+mod servo;
 mod x_magical;
 
 use std::path::{Path, PathBuf};

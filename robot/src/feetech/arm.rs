@@ -4,15 +4,18 @@
 //! be off; a servo holds its last goal for ever, so a lost connection is reported with that warning; and a corrupt frame in 256
 //! has a good checksum, so every measurement is also checked for plausibility.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::bus::{Bus, BusConfig, BusError, BusStats};
 use super::codec::{Alarms, ServoId};
-use super::registers::{self, Mode, Payload, Telemetry, Torque};
-use crate::arm::{Arm, ArmError, ArmSpec, ArmState, CheckedGoal, JointKind};
+use super::registers::{self, Lock, Mode, Payload, Telemetry, Torque};
+use crate::arm::{Arm, ArmError, ArmSpec, ArmState, CheckedGoal, JointKind, MotorAlarm};
 use crate::calibration::{Calibration, MAX_TICK, MotorCalibration};
+use crate::guardian::Guardian;
 use crate::so101;
 
 /// How the arm is driven.
@@ -70,6 +73,9 @@ const MAX_TEMPERATURE: f64 = 125.0;
 /// How often a reading that is hard to believe is asked for again.
 const CONFIRMATIONS: usize = 3;
 
+/// After so many looks in a row at another goal than it was sent, a servo is deaf.
+const GOALS_LOST: u32 = 3;
+
 /// Readings before the arm is enabled.
 const READINGS_BEFORE_ENABLE: usize = 3;
 
@@ -80,6 +86,13 @@ struct Joint {
     id: ServoId,
     calibration: MotorCalibration,
     last: Option<Reading>,
+    /// What it was told to be at last, steps.
+    goal: Option<i32>,
+    /// Looks in a row at which it had another goal.
+    goals_lost: u32,
+    /// The torque that it may use, 0.1 %, and what it said of itself beside its measurements.
+    torque_limit: u16,
+    alarm: MotorAlarm,
 }
 
 /// An SO-101 on a serial port. Dropped with torque on, it switches torque off as well as it can.
@@ -90,6 +103,10 @@ pub struct FeetechArm {
     joints: Vec<Joint>,
     clock_offset: Duration,
     energised: bool,
+    /// Cuts torque should this process die.
+    guardian: Option<Guardian>,
+    /// The joint whose settings are looked at next.
+    looked_at: usize,
 }
 
 impl FeetechArm {
@@ -146,6 +163,10 @@ impl FeetechArm {
                 id,
                 calibration,
                 last: None,
+                goal: None,
+                goals_lost: 0,
+                torque_limit: 0,
+                alarm: MotorAlarm::None,
             });
         }
         let mut arm = Self {
@@ -155,9 +176,32 @@ impl FeetechArm {
             joints,
             clock_offset: Duration::ZERO,
             energised: false,
+            guardian: None,
+            looked_at: 0,
         };
         arm.verify()?;
         Ok(arm)
+    }
+
+    /// Puts a [`Guardian`] beside the arm: `program guardian`, which is this program itself ([`crate::guardian::serve`]). In virtual time
+    /// there is no port to guard, and none is started.
+    ///
+    /// Errors: [`ArmError::Io`] where it cannot be started.
+    pub fn guarded_by(mut self, program: &Path) -> Result<Self, ArmError> {
+        self.guardian = self.bus.guardian(program, &self.ids())?;
+        Ok(self)
+    }
+
+    /// Tells the guardian; without one all is well.
+    fn tell(&mut self, word: fn(&mut Guardian) -> io::Result<()>) -> Result<(), ArmError> {
+        let Some(guardian) = &mut self.guardian else {
+            return Ok(());
+        };
+        word(guardian).map_err(|_| {
+            ArmError::Mismatch(
+                "the guardian process, which cuts torque should this one die, has ended; connect again".into(),
+            )
+        })
     }
 
     /// Makes stamps run on a clock that says `now` at this moment, instead of starting at 0 when the port was opened.
@@ -266,6 +310,28 @@ impl FeetechArm {
         Ok((oldest.unwrap_or(asked + self.clock_offset), missing))
     }
 
+    /// One servo's settings, another one at each measurement, so that each is looked at every sixth. What looks wrong is looked at twice, since a
+    /// corrupt frame may have a good checksum; a servo that does not answer is left to the measurements.
+    fn look_at_settings(&mut self) -> Result<(), ArmError> {
+        self.looked_at = (self.looked_at + 1) % self.joints.len().max(1);
+        let (id, base) = (self.joints[self.looked_at].id, registers::TORQUE.address());
+        let mut first = None;
+        for _ in 0..2 {
+            let block = self.bus.read_once(id, base, Telemetry::BASE - base);
+            let Some(reply) = block.map_err(|error| self.error(error))? else {
+                return Ok(());
+            };
+            let joint = &mut self.joints[self.looked_at];
+            let fault = joint.fault_in(&reply.data, self.config.acceleration);
+            if fault == SettingsFault::None || first == Some(fault) {
+                joint.note(fault);
+                return Ok(());
+            }
+            first = Some(fault);
+        }
+        Ok(())
+    }
+
     /// A reading that can be believed: as it is, or because asking again says the same. `None` where the line is too bad to tell.
     fn confirm(&mut self, index: usize, first: Reading) -> Result<Option<Reading>, ArmError> {
         let (id, mut before) = (self.joints[index].id, first);
@@ -294,10 +360,10 @@ impl FeetechArm {
             }
         }
         match verdict {
-            Verdict::Impossible(why) => Err(ArmError::Mismatch(format!(
-                "{}: {why}; it slipped, was turned by force, or its encoder fails: check it and connect again",
-                self.joints[index].name
-            ))),
+            Verdict::Impossible(cause) => Err(ArmError::Implausible {
+                joint: self.joints[index].name.clone(),
+                cause,
+            }),
             _ => Ok(None),
         }
     }
@@ -351,19 +417,31 @@ impl FeetechArm {
         Ok(positions)
     }
 
+    /// Closes the permanent settings where an earlier program left them open.
+    fn lock_settings(&mut self) -> Result<(), BusError> {
+        let ids = self.ids();
+        let locks = self.bus.sync_read(&ids, registers::LOCK)?;
+        for (id, lock) in ids.iter().zip(locks) {
+            if lock == Some(Lock::Open) {
+                self.bus.write(*id, registers::LOCK, Lock::Closed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn energise(&mut self, positions: &[i32]) -> Result<(), BusError> {
+        self.lock_settings()?;
         let mut goals = Vec::with_capacity(positions.len());
         for (joint, position) in self.joints.iter().zip(positions) {
             if let Some(goal) = registers::goal(*position) {
                 goals.push((joint.id, goal));
             }
         }
-        for joint in &self.joints {
-            let share = match joint.kind {
-                JointKind::Revolute => self.config.body_torque,
-                JointKind::Gripper => self.config.gripper_torque,
-            };
-            let limit = (share.clamp(0.0, 1.0) * 1000.0).round() as u16;
+        for (joint, position) in self.joints.iter_mut().zip(positions) {
+            (joint.goal, joint.goals_lost) = (Some(*position), 0);
+            joint.alarm = MotorAlarm::None;
+            joint.torque_limit = joint.full_torque(&self.config).round() as u16;
+            let limit = joint.torque_limit;
             self.bus.write(joint.id, registers::TORQUE_LIMIT, limit)?;
             let acceleration = self.config.acceleration;
             self.bus
@@ -388,6 +466,50 @@ impl FeetechArm {
 }
 
 impl Joint {
+    /// The most torque that it may ever use, 0.1 %.
+    fn full_torque(&self, config: &FeetechConfig) -> f64 {
+        let share = match self.kind {
+            JointKind::Revolute => config.body_torque,
+            JointKind::Gripper => config.gripper_torque,
+        };
+        1000.0 * share.clamp(0.0, 1.0)
+    }
+
+    /// What a servo's settings say of it: a reset one has forgotten its acceleration and torque limits, whatever goals have switched on
+    /// again since; a deaf one has another goal than it was sent.
+    fn fault_in(&self, block: &[u8], acceleration: u8) -> SettingsFault {
+        let base = registers::TORQUE.address();
+        let limits = (
+            registers::ACCELERATION.in_block(base, block),
+            registers::TORQUE_LIMIT.in_block(base, block),
+        );
+        let goal = registers::GOAL_POSITION.in_block(base, block);
+        if limits != (Some(acceleration), Some(self.torque_limit)) {
+            SettingsFault::Forgotten
+        } else if registers::TORQUE.in_block(base, block) == Some(Torque::Off) {
+            SettingsFault::TorqueOff
+        } else if goal.map(|goal| goal.get()) != self.goal {
+            SettingsFault::OtherGoal
+        } else {
+            SettingsFault::None
+        }
+    }
+
+    /// A goal may be lost now and then; the rest stays until the arm is energised again.
+    fn note(&mut self, fault: SettingsFault) {
+        self.goals_lost = match fault {
+            SettingsFault::OtherGoal => self.goals_lost + 1,
+            _ => 0,
+        };
+        self.alarm = match (self.alarm, fault) {
+            (alarm @ (MotorAlarm::Reset | MotorAlarm::CutOut), _) => alarm,
+            (_, SettingsFault::Forgotten) => MotorAlarm::Reset,
+            (_, SettingsFault::TorqueOff) => MotorAlarm::CutOut,
+            _ if self.goals_lost >= GOALS_LOST => MotorAlarm::Deaf,
+            _ => MotorAlarm::None,
+        };
+    }
+
     fn verify(&self, table: &[u8]) -> Result<(), ArmError> {
         let name = &self.name;
         let mismatch = |cause: String| Err(ArmError::Mismatch(format!("{name}: {cause}")));
@@ -476,6 +598,15 @@ impl Joint {
     }
 }
 
+/// What is wrong with a servo's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SettingsFault {
+    None,
+    Forgotten,
+    TorqueOff,
+    OtherGoal,
+}
+
 /// What to think of a reading.
 #[derive(Debug)]
 enum Verdict {
@@ -509,16 +640,27 @@ impl Arm for FeetechArm {
     }
 
     fn read(&mut self) -> Result<ArmState, ArmError> {
+        if self.energised {
+            self.tell(Guardian::alive)?;
+        }
         let (stamp, missing) = self.measure()?;
         if !missing.is_empty() {
             return Err(self.silent(missing));
+        }
+        if self.energised {
+            self.look_at_settings()?;
         }
         let mut state = ArmState {
             stamp,
             ..ArmState::default()
         };
         for joint in &self.joints {
-            let Some(Reading { telemetry: t, .. }) = joint.last else {
+            let Some(Reading {
+                telemetry: t,
+                alarms,
+                ..
+            }) = joint.last
+            else {
                 return Err(self.silent(vec![joint.name.clone()]));
             };
             let c = joint.calibration;
@@ -533,6 +675,11 @@ impl Arm for FeetechArm {
             state.temperatures.push(t.temperature);
             state.voltages.push(t.voltage);
             state.currents.push(t.current.abs());
+            state.alarms.push(match joint.alarm {
+                _ if alarms.current() => MotorAlarm::CutOut,
+                MotorAlarm::None if alarms.overload() => MotorAlarm::Overload,
+                alarm => alarm,
+            });
         }
         Ok(state)
     }
@@ -562,7 +709,26 @@ impl Arm for FeetechArm {
                 })?;
             goals.push((joint.id, payload));
         }
+        for (joint, (_, payload)) in self.joints.iter_mut().zip(&goals) {
+            joint.goal = registers::GOAL_POSITION
+                .in_block(payload.address(), payload.bytes())
+                .map(|goal| goal.get());
+        }
         let sent = self.bus.sync_write(&goals);
+        sent.map_err(|error| self.error(error))
+    }
+
+    fn soften(&mut self, share: f64) -> Result<(), ArmError> {
+        let mut limits = Vec::with_capacity(self.joints.len());
+        for joint in &mut self.joints {
+            joint.torque_limit =
+                (share.clamp(0.0, 1.0) * joint.full_torque(&self.config)).round() as u16;
+            limits.push((
+                joint.id,
+                registers::TORQUE_LIMIT.payload(joint.torque_limit),
+            ));
+        }
+        let sent = self.bus.sync_write(&limits);
         sent.map_err(|error| self.error(error))
     }
 
@@ -574,6 +740,7 @@ impl Arm for FeetechArm {
             joint.last = None;
         }
         let positions = self.steady_positions()?;
+        self.tell(Guardian::armed)?;
         if let Err(error) = self.energise(&positions) {
             // The first error is the one to report; half an arm with torque is worse than none.
             let _ = self.disable();
@@ -606,7 +773,11 @@ impl Arm for FeetechArm {
         }
         match gone {
             Some(error @ BusError::Gone { .. }) => Err(self.error(error)),
-            _ if still_on.is_empty() => Ok(()),
+            _ if still_on.is_empty() => {
+                // A guardian that has ended has no more to do.
+                let _ = self.tell(Guardian::limp);
+                Ok(())
+            }
             _ => Err(self.silent(still_on)),
         }
     }

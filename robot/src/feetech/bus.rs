@@ -6,6 +6,7 @@
 //! so that for some time the length of a reply tells which request it belongs to.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::{self, Alarms, FrameError, ReplyParser, ServoId, Status};
 use super::registers::{self, Eeprom, LOCK, Lock, Payload, Ram, Register, RegisterValue};
 use super::transport::{PortError, SerialTransport, Transport, is_gone};
+use crate::guardian::Guardian;
 
 /// How a bus is driven.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,8 +22,9 @@ use super::transport::{PortError, SerialTransport, Transport, is_gone};
 pub struct BusConfig {
     /// Bits per second.
     pub baud: u32,
-    /// Milliseconds that a reply may take beyond its time on the wire: adapter, USB and scheduler. An FTDI adapter with its
-    /// factory latency timer needs more than 16.
+    /// Longest time, milliseconds, that a reply may take beyond its time on the wire: adapter, USB and scheduler. An FTDI adapter with its
+    /// factory latency timer needs more than 16. On a line that answers quicker a reply is waited for less long: four times what
+    /// the slowest of the last replies took, and 3 ms.
     pub turnaround_ms: u64,
     /// How often what failed is asked again.
     pub retries: u32,
@@ -190,7 +193,42 @@ pub struct Bus {
     gone: bool,
     /// Servos that gave no answer, and in how many sync reads in a row.
     silent: Vec<(ServoId, u32)>,
+    pace: Pace,
     stats: BusStats,
+}
+
+/// How quickly the line answers, beyond the time on the wire.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The slowest of the last answers, slowly forgotten.
+    slowest: Duration,
+    /// How many answers that is.
+    answers: u32,
+}
+
+impl Pace {
+    /// So many answers must have come before they are relied upon.
+    const ENOUGH: u32 = 30;
+    /// Nothing useful is slower.
+    const SLOW: Duration = Duration::from_secs(1);
+
+    fn answered(&mut self, took: Duration) {
+        self.slowest = took.max(self.slowest.mul_f64(0.99)).min(Self::SLOW);
+        self.answers = self.answers.saturating_add(1);
+    }
+
+    /// The line may have become slower: wait longer for the next ones.
+    fn timed_out(&mut self) {
+        self.slowest = (self.slowest.mul_f64(1.5) + Duration::from_micros(500)).min(Self::SLOW);
+    }
+
+    /// How long to wait, `longest` at most.
+    fn patience(&self, longest: Duration) -> Duration {
+        match self.answers {
+            0..Self::ENOUGH => longest,
+            _ => longest.min(4 * self.slowest + Duration::from_millis(3)),
+        }
+    }
 }
 
 impl Bus {
@@ -211,6 +249,7 @@ impl Bus {
             quarantine: false,
             gone: false,
             silent: Vec::new(),
+            pace: Pace::default(),
             stats: BusStats::default(),
         }
     }
@@ -218,6 +257,19 @@ impl Bus {
     /// The port's name.
     pub fn name(&self) -> &str {
         self.transport.name()
+    }
+
+    /// Starts a process on this port that switches these servos' torque off when this one dies; `None` where the port is none of the
+    /// system's, as in virtual time.
+    ///
+    /// Errors: `program` cannot be started.
+    pub fn guardian(&self, program: &Path, ids: &[ServoId]) -> io::Result<Option<Guardian>> {
+        let Some(port) = self.transport.share()? else {
+            return Ok(None);
+        };
+        let values: Vec<_> = ids.iter().map(|id| (*id, registers::TORQUE_OFF)).collect();
+        let frame = codec::sync_write(&values).map_err(io::Error::other)?;
+        Guardian::start(program, port, &frame).map(Some)
     }
 
     /// Time on the transport's clock, on which replies are stamped.
@@ -295,17 +347,27 @@ impl Bus {
     pub fn read_block(&mut self, id: ServoId, address: u8, length: u8) -> Result<Reply, BusError> {
         for attempt in 0..=self.config.retries {
             self.stats.retries += u64::from(attempt > 0);
-            let asked = self.rotated_length(address, length);
-            let request = codec::read(id, address, asked)?;
-            let mut reply = None;
-            self.transact(&request, &[id], asked, |status, asked_at| {
-                reply = Some(Reply::new(status, length, asked_at));
-            })?;
-            if let Some(reply) = reply {
+            if let Some(reply) = self.read_once(id, address, length)? {
                 return Ok(reply);
             }
         }
         Err(self.timeout(vec![id]))
+    }
+
+    /// [`Self::read_block`] in one attempt; `None` where it fails.
+    pub fn read_once(
+        &mut self,
+        id: ServoId,
+        address: u8,
+        length: u8,
+    ) -> Result<Option<Reply>, BusError> {
+        let asked = self.rotated_length(address, length);
+        let request = codec::read(id, address, asked)?;
+        let mut reply = None;
+        self.transact(&request, &[id], asked, |status, asked_at| {
+            reply = Some(Reply::new(status, length, asked_at));
+        })?;
+        Ok(reply)
     }
 
     /// Reads one register of several servos. `None` where a servo did not answer (or holds nonsense); the others are not affected.
@@ -539,7 +601,8 @@ impl Bus {
         self.check(discarded)?;
 
         let asked_at = self.transport.now();
-        let turnaround = Duration::from_millis(self.config.turnaround_ms);
+        let longest = Duration::from_millis(self.config.turnaround_ms);
+        let turnaround = self.pace.patience(longest);
         let reply_length = codec::status_length(data_length);
         // A servo answers in the slot that its place in the request gives it, three byte times after the slot before.
         let slots = self.wire((reply_length + 3) * ids.len());
@@ -590,7 +653,12 @@ impl Bus {
         s.foreign_frames += p.foreign_frames;
         s.duplicate_frames += p.duplicate_frames;
         s.longest = s.longest.max(self.transport.now().saturating_sub(asked_at));
-        if missing > 0 {
+        if missing == 0 {
+            let wire = self.wire(request.len()) + slots;
+            let took = self.transport.now().saturating_sub(asked_at + wire);
+            self.pace.answered(took);
+        } else {
+            self.pace.timed_out();
             s.timeouts += missing;
             self.quarantine = true;
             self.last_timeout = Some(self.transport.now());

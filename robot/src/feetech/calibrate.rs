@@ -43,7 +43,7 @@ pub struct Sweep {
 }
 
 /// What one joint has been through so far, steps. Positions beyond the encoder's ends are counted on, not wrapped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Swept {
     /// Joint name.
     pub name: String,
@@ -143,11 +143,11 @@ impl Sweep {
         Ok(&self.swept)
     }
 
-    /// Writes the ranges into the servos and gives the calibration, to be saved.
+    /// The calibration so far. Nothing is stored.
     ///
     /// Errors: [`SetupError::Calibration`] when a joint was not swept or crossed the seam of its encoder (its middle pose was
-    /// not its middle); then the servos keep the full range. [`SetupError::Bus`].
-    pub fn finish(mut self) -> Result<(Calibration, Bus), SetupError> {
+    /// not its middle).
+    pub fn measured(&self) -> Result<Calibration, SetupError> {
         let mut motors = Vec::with_capacity(self.joints.len());
         for ((joint, offset), swept) in self.joints.iter().zip(&self.offsets).zip(&self.swept) {
             let (range_min, range_max) = if FULL_TURN.contains(&joint.name.as_str()) {
@@ -174,7 +174,14 @@ impl Sweep {
                 },
             ));
         }
-        let calibration = Calibration::new(motors)?;
+        Ok(Calibration::new(motors)?)
+    }
+
+    /// Writes the ranges into the servos and gives the calibration, to be saved.
+    ///
+    /// Errors: as [`Sweep::measured`], then the servos keep the full range; [`SetupError::Bus`].
+    pub fn finish(mut self) -> Result<(Calibration, Bus), SetupError> {
+        let calibration = self.measured()?;
         setup::store_calibration(&mut self.bus, &calibration)?;
         Ok((calibration, self.bus))
     }

@@ -1,6 +1,7 @@
 //! What carries the bytes of a servo bus, and what can be wrong with it.
 
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,13 @@ pub trait Transport: Send {
 
     /// Waits until `deadline` for bytes; 0 when none came. A device that is gone is an error, never 0.
     fn receive(&mut self, buffer: &mut [u8], deadline: Duration) -> io::Result<usize>;
+
+    /// The open port for another process, which may outlive this one; `None` where there is no port of the system.
+    ///
+    /// Errors: the system has no descriptor left.
+    fn share(&self) -> io::Result<Option<OwnedFd>> {
+        Ok(None)
+    }
 }
 
 /// Why a port could not be opened.
@@ -225,6 +233,10 @@ impl Drop for SerialTransport {
 impl Transport for SerialTransport {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn share(&self) -> io::Result<Option<OwnedFd>> {
+        self.port.as_fd().try_clone_to_owned().map(Some)
     }
 
     fn now(&self) -> Duration {

@@ -27,6 +27,8 @@ pub struct GuardConfig {
     pub supervision: Supervision,
     /// Consecutive bad goals (NaN, wrong length) that latch a fault.
     pub max_bad_goals: u32,
+    /// A stop that is no emergency takes the torque back over this time, s: an arm that goes limp at once falls.
+    pub release_s: f64,
     /// The torque-off order is given at most this often, and read back each time.
     pub stop_attempts: u32,
     /// Longest time one command may bridge, s: after an overrun the arm moves on, it does not catch up.
@@ -108,6 +110,8 @@ pub struct Watchdog {
     pub lost_state_s: f64,
     /// Time between two looks at the torque switches, s: one that is off while it should be on is a fault.
     pub torque_check_s: f64,
+    /// Share of its slots that the loop may miss within two seconds before the arm holds. Above 1: any.
+    pub overruns: f64,
 }
 
 impl Default for Watchdog {
@@ -118,6 +122,7 @@ impl Default for Watchdog {
             stale_state_s: 0.1,
             lost_state_s: 1.0,
             torque_check_s: 0.5,
+            overruns: 0.25,
         }
     }
 }
@@ -146,6 +151,10 @@ pub struct Supervision {
     pub blocked: f64,
     /// How long a hinge may be blocked before the arm holds, s.
     pub blocked_s: f64,
+    /// How long a joint may be driven away from its command by its own motor before torque goes off, s.
+    pub runaway_s: f64,
+    /// How far outside its range a joint may be measured before the arm holds, rad or fraction.
+    pub outside: f64,
 }
 
 impl Default for Supervision {
@@ -162,6 +171,8 @@ impl Default for Supervision {
             load_s: 1.5,
             blocked: 0.18,
             blocked_s: 1.5,
+            runaway_s: 0.05,
+            outside: 0.1,
         }
     }
 }
@@ -187,6 +198,7 @@ impl Default for GuardConfig {
             watchdog: Watchdog::default(),
             supervision: Supervision::default(),
             max_bad_goals: 3,
+            release_s: 2.0,
             stop_attempts: 5,
             max_interval_s: 0.05,
             start_tolerance: 0.1,
@@ -208,8 +220,12 @@ impl GuardConfig {
     pub fn simulated() -> Self {
         let mut config = Self::so101();
         config.soft_start.speed_share = 1.0;
+        config.release_s = 0.0;
+        config.watchdog.overruns = 2.0;
         config.supervision.load_s = 1e6;
         config.supervision.blocked_s = 1e6;
+        config.supervision.outside = 1e6;
+        config.supervision.runaway_s = 1e6;
         config
     }
 
@@ -281,6 +297,14 @@ impl GuardConfig {
                 0.0,
                 self.supervision.blocked_s,
             ),
+            (
+                "0 <= supervision.runaway_s",
+                0.0,
+                self.supervision.runaway_s,
+            ),
+            ("0 <= supervision.outside", 0.0, self.supervision.outside),
+            ("0 <= release_s", 0.0, self.release_s),
+            ("0 < watchdog.overruns", 1e-9, self.watchdog.overruns),
             ("1 <= max_bad_goals", 1.0, f64::from(self.max_bad_goals)),
             ("1 <= stop_attempts", 1.0, f64::from(self.stop_attempts)),
         ];

@@ -18,7 +18,8 @@ impl Guard {
             Ok(state) => match self.implausible(now, &state) {
                 None => {
                     self.memory.bad_reads = 0;
-                    self.memory.measured = Some((now, state));
+                    let before = self.memory.measured.replace((now, state));
+                    self.notice_absence(now, before.map(|(at, _)| at));
                     self.supervise(now);
                     self.check_torque(now);
                     return self.measured();
@@ -36,6 +37,11 @@ impl Guard {
             },
             Err(error) => {
                 self.memory.report.missed_reads += 1;
+                if let ArmError::Implausible { joint, .. } = error {
+                    self.memory.report.implausible_reads += 1;
+                    self.fault_because(Reason::Implausible { joint });
+                    return None;
+                }
                 if let ArmError::Gone(_) = error {
                     self.memory.writer_open = false;
                     self.fault_because(Reason::Blind {
@@ -61,6 +67,16 @@ impl Guard {
             self.hold_because(reason);
         }
         None
+    }
+
+    /// A computer that slept, or a process that was stopped, does not go on as if nothing had been.
+    fn notice_absence(&mut self, now: Duration, before: Option<Duration>) {
+        let away = before.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+        if away.as_secs_f64() >= self.config.watchdog.lost_goal_s {
+            self.hold_because(Reason::Away {
+                ms: away.as_millis() as u64,
+            });
+        }
     }
 
     /// The joint that cannot be where it was measured.
@@ -99,6 +115,10 @@ impl Guard {
             Verdict::Fine => {}
             Verdict::Warm => self.memory.report.warm += 1,
             Verdict::Hold(reason) => self.hold_because(reason),
+            Verdict::Silence(reason) => {
+                self.memory.writer_open = false;
+                self.fault_because(reason);
+            }
             Verdict::TorqueOff(reason) => {
                 self.fault_because(reason);
                 if self.memory.torque_suspected && self.stop().is_err() {

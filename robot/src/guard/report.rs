@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::arm::ArmError;
+use crate::arm::{ArmError, MotorAlarm};
 use crate::guard::state::GuardState;
 
 /// What the guard has seen and done since it was made. Ticks are calls of [`Guard::send`](super::Guard::send).
@@ -115,6 +115,54 @@ pub enum Reason {
         joint: String,
         /// Share of the torque.
         load: f64,
+    },
+    /// A motor has done something by itself.
+    #[error("joint {joint} {}", match .alarm {
+        MotorAlarm::Overload => "is overloaded and gives way; relieve it, then arm again",
+        MotorAlarm::CutOut => "has switched its torque off, against too high a current; relieve it, then acknowledge",
+        MotorAlarm::Reset => "was without power for a moment; check the supply and its plugs, then acknowledge",
+        MotorAlarm::Deaf => "does not take goals; check its cable, then arm again",
+        MotorAlarm::None => "is well",
+    })]
+    Motor {
+        /// Joint name.
+        joint: String,
+        /// What it has done.
+        alarm: MotorAlarm,
+    },
+    /// A joint was measured outside its range.
+    #[error(
+        "joint {joint} is at {position:.2}, outside its range; move it inside by hand, then arm again"
+    )]
+    OutOfRange {
+        /// Joint name.
+        joint: String,
+        /// Where it is, rad or fraction.
+        position: f64,
+    },
+    /// A motor drives its joint away from where it was told to go.
+    #[error(
+        "joint {joint} runs away from its command; its motor or its encoder is wired the wrong way round: set it up again"
+    )]
+    Runaway {
+        /// Joint name.
+        joint: String,
+    },
+    /// Nobody watched the arm: the computer slept, or the process was stopped.
+    #[error("nobody watched the arm for {ms} ms; see that all is well, then arm again")]
+    Away {
+        /// For how long.
+        ms: u64,
+    },
+    /// The loop cannot keep its rate.
+    #[error(
+        "the control loop missed {missed} of its last {of} slots; close other programs or lower the rate, then arm again"
+    )]
+    Overrun {
+        /// Slots missed.
+        missed: u64,
+        /// Slots looked at.
+        of: u64,
     },
     /// A joint does not follow.
     #[error("joint {joint} is {gap:.2} rad from its command; clear what blocks it, then arm again")]

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use crate::arm::{ArmSpec, ArmState, JointKind};
+use crate::arm::{ArmSpec, ArmState, JointKind, JointSpec, MotorAlarm};
 use crate::guard::config::Supervision;
 use crate::guard::report::Reason;
 
 /// A joint that moves this far is not blocked, rad.
 const MOVES: f64 = 0.05;
+
+/// A joint runs away when it is this far from its command, rad or fraction, gets further away at this speed, per second, and its motor pushes
+/// it there with this share of its torque.
+const RUNS: f64 = 0.1;
+const RUNS_AT: f64 = 0.2;
+const PUSHES: f64 = 0.1;
 
 /// What a measurement asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +21,8 @@ pub(super) enum Verdict {
     Fine,
     Warm,
     Hold(Reason),
+    /// A fault, and no goal to anybody: one would switch a motor on again that has switched itself off.
+    Silence(Reason),
     TorqueOff(Reason),
 }
 
@@ -41,6 +49,7 @@ pub(super) struct Supervisor {
     config: Supervision,
     supply: Lasting,
     load: Lasting,
+    runs: Lasting,
     blocked: Lasting,
     /// The joint that seems blocked, and where it was when it began to.
     stuck: Option<(usize, f64)>,
@@ -52,6 +61,7 @@ impl Supervisor {
             config,
             supply: Lasting::default(),
             load: Lasting::default(),
+            runs: Lasting::default(),
             blocked: Lasting::default(),
             stuck: None,
         }
@@ -75,6 +85,27 @@ impl Supervisor {
                 .map_or(String::new(), |joint| joint.name.clone())
         };
         let config = self.config;
+        let mut alarms = state.alarms.iter().enumerate();
+        if let Some((i, &alarm)) = alarms.find(|(_, a)| **a != MotorAlarm::None) {
+            let reason = Reason::Motor {
+                joint: joint(i),
+                alarm,
+            };
+            return match alarm {
+                MotorAlarm::CutOut | MotorAlarm::Reset => Verdict::Silence(reason),
+                MotorAlarm::Overload | MotorAlarm::Deaf | MotorAlarm::None => Verdict::Hold(reason),
+            };
+        }
+        let outside = |(q, spec): &(&f64, &JointSpec)| {
+            **q < spec.min - config.outside || **q > spec.max + config.outside
+        };
+        let mut placed = state.positions.iter().zip(&spec.joints);
+        if let Some((&position, joint)) = placed.find(outside) {
+            return Verdict::Hold(Reason::OutOfRange {
+                joint: joint.name.clone(),
+                position,
+            });
+        }
         let hottest = extreme(&state.temperatures);
         if let Some((i, celsius)) = hottest
             && celsius >= config.hot
@@ -102,6 +133,13 @@ impl Supervisor {
                 joint: joint(i),
                 volt,
             });
+        }
+        // A servo that lags behind a command that has turned round looks like this too, for a moment.
+        let runs = runaway(spec, state, command);
+        if self.runs.lasts(now, runs.is_some(), config.runaway_s)
+            && let Some(reason) = runs
+        {
+            return Verdict::TorqueOff(reason);
         }
         // A gripper that holds something is meant to press, and to stay away from its command.
         let hinge = |i: usize| {
@@ -163,6 +201,20 @@ impl Supervisor {
     }
 }
 
+/// The joint that its own motor drives away from its command. A push by hand moves a joint too, but against its motor.
+fn runaway(spec: &ArmSpec, state: &ArmState, command: &[f64]) -> Option<Reason> {
+    let motion = state.velocities.iter().zip(&state.loads);
+    let joints = state.positions.iter().zip(command).zip(motion);
+    let runs = |((q, c), (v, load)): ((&f64, &f64), (&f64, &f64))| {
+        let away = (q - c).signum();
+        (q - c).abs() > RUNS && v * away > RUNS_AT && load * away > PUSHES
+    };
+    let at = joints.into_iter().position(runs)?;
+    Some(Reason::Runaway {
+        joint: spec.joints.get(at)?.name.clone(),
+    })
+}
+
 /// The largest value and where it is.
 fn extreme(values: &[f64]) -> Option<(usize, f64)> {
     let measured = values
@@ -221,15 +273,35 @@ mod tests {
     }
 
     #[test]
+    fn a_motor_that_drives_away_from_its_command_is_told_from_a_hand_that_pushes() {
+        for (load, away) in [(0.4, true), (-0.4, false)] {
+            let mut state = ArmState {
+                positions: vec![0.0; 6],
+                velocities: vec![0.0; 6],
+                loads: vec![0.0; 6],
+                ..ArmState::default()
+            };
+            (state.positions[2], state.velocities[2], state.loads[2]) = (0.12, 0.5, load);
+            let mut supervisor = Supervisor::new(Supervision::default());
+            assert_eq!(look(&mut supervisor, 0, &state, &[0.0; 6]), Verdict::Fine);
+            let verdict = look(&mut supervisor, 60, &state, &[0.0; 6]);
+            assert_eq!(
+                matches!(verdict, Verdict::TorqueOff(Reason::Runaway { .. })),
+                away
+            );
+        }
+    }
+
+    #[test]
     fn a_joint_that_lags_while_it_moves_is_not_blocked() {
         let mut supervisor = Supervisor::new(Supervision::default());
         for k in 0..400 {
-            let q = 0.01 * k as f64;
+            let q = 0.004 * k as f64;
             let state = ArmState {
-                positions: vec![q; 5],
+                positions: vec![q; 4],
                 ..ArmState::default()
             };
-            let verdict = look(&mut supervisor, 10 * k, &state, &[q + 0.2; 5]);
+            let verdict = look(&mut supervisor, 10 * k, &state, &[q + 0.2; 4]);
             assert_eq!(verdict, Verdict::Fine);
         }
     }

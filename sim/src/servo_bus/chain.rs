@@ -7,7 +7,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rapport_robot::calibration::Calibration;
 use rapport_robot::feetech::codec::{self, Alarms, ServoId, instruction};
-use rapport_robot::feetech::registers::BaudRate;
+use rapport_robot::feetech::registers::{self, BaudRate};
 use rapport_robot::{JointKind, so101};
 
 use super::faults::{Faults, ReplyFault};
@@ -63,6 +63,8 @@ impl ServoBusConfig {
                 ),
                 max_torque,
                 supply: 7.4,
+                model: registers::MODEL_STS3215,
+                firmware: (3, 10),
             })
         };
         Self {

@@ -317,7 +317,8 @@ fn a_true_jump_is_a_fault() {
     arm.read().unwrap();
     twin.chain().faults.servo(4).slip = 600;
     match arm.read() {
-        Err(ArmError::Mismatch(sentence)) => {
+        Err(error @ ArmError::Implausible { .. }) => {
+            let sentence = error.to_string();
             assert!(
                 sentence.contains("wrist_roll: it jumped from tick"),
                 "{sentence}"

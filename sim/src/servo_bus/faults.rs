@@ -47,6 +47,12 @@ pub struct ServoFaults {
     pub frozen_position: Option<i32>,
     /// The horn has slipped by this many steps.
     pub slip: i32,
+    /// Its hinge does not move, whatever it does.
+    pub jammed: bool,
+    /// Its motor turns the other way round.
+    pub reversed: bool,
+    /// Motor current instead of the modelled one, A.
+    pub current: Option<f64>,
 }
 
 /// What is wrong with the bus. The default is nothing.

@@ -13,7 +13,6 @@
 //! | [`faults`] | what can go wrong, on the wire and in a servo |
 //! | [`port`] | the chain as a serial port, or as a transport in virtual time |
 //!
-//! Not simulated: the torque limit register, and the trips on overload and over-current (their alarm bits can be set by hand).
 //! Where the manuals and the known firmware leave a question open, the twin does the more dangerous of the two: switching torque
 //! on drives to a stale goal, and a register write to a locked EEPROM acts until the power is cut.
 

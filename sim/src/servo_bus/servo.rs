@@ -12,6 +12,7 @@ use rapport_robot::feetech::registers::{
 
 use super::faults::ServoFaults;
 use super::plant::{JointPlant, JointReading, PlantError};
+use crate::arm_mjcf::MAX_SERVO_TORQUE;
 use crate::world::Torque;
 
 /// Bytes of the control table.
@@ -42,6 +43,19 @@ const SUPPLY_RESISTANCE: f64 = 0.15;
 /// Kelvin below its limit at which an overheated servo works again.
 const COOL_DOWN: f64 = 5.0;
 
+/// Distance from its setpoint at which a servo pushes with all its torque, rad: the stiffness of the arm model's drives.
+const SATURATION: f64 = MAX_SERVO_TORQUE / 17.8;
+
+/// Slower than this it does not move, steps/s.
+const STANDSTILL: f64 = 40.0;
+
+/// Alarm bits.
+const OVER_CURRENT: u8 = 1 << 3;
+const OVERLOAD: u8 = 1 << 5;
+
+/// Unit of the protections' times, s.
+const TRIP_UNIT: f64 = 0.01;
+
 /// Writing this to the torque register makes the present position the middle of the encoder.
 const RECENTRE: u8 = 128;
 
@@ -64,6 +78,10 @@ pub struct ServoConfig {
     pub max_torque: u16,
     /// Supply voltage without load, V.
     pub supply: f64,
+    /// Model number.
+    pub model: u16,
+    /// Firmware version.
+    pub firmware: (u8, u8),
 }
 
 /// One servo.
@@ -79,6 +97,15 @@ pub struct Servo {
     setpoint_speed: f64,
     temperature: f64,
     overheated: bool,
+    /// How long it has pushed against something that does not give way, and how long its current has been too high, s.
+    strained: f64,
+    flooded: f64,
+    /// Tripped: it pushes with its protective torque only, until torque is switched off.
+    overloaded: bool,
+    /// Tripped: it has switched its torque off, and says so until it is switched on again.
+    burnt: bool,
+    /// Where its hinge is jammed, and the load with which it pushes there.
+    jam: Option<(f64, f64)>,
     reading: JointReading,
     faults: ServoFaults,
 }
@@ -91,11 +118,9 @@ impl Servo {
             let at = usize::from(address);
             flash[at..at + bytes.len()].copy_from_slice(bytes);
         };
-        put(registers::FIRMWARE_MAJOR.address(), &[3, 10]);
-        put(
-            registers::MODEL.address(),
-            &registers::MODEL_STS3215.to_le_bytes(),
-        );
+        let (major, minor) = config.firmware;
+        put(registers::FIRMWARE_MAJOR.address(), &[major, minor]);
+        put(registers::MODEL.address(), &config.model.to_le_bytes());
         put(registers::ID.address(), &[config.id, config.baud as u8]);
         put(registers::RESPONSE_LEVEL.address(), &[1]);
         put(
@@ -136,6 +161,11 @@ impl Servo {
             setpoint_speed: 0.0,
             temperature: AMBIENT,
             overheated: false,
+            strained: 0.0,
+            flooded: 0.0,
+            overloaded: false,
+            burnt: false,
+            jam: None,
             reading: JointReading::default(),
             faults: ServoFaults::default(),
         };
@@ -155,7 +185,8 @@ impl Servo {
             &[1, 0, 0, 254, 1],
         );
         self.registered = None;
-        self.overheated = false;
+        (self.overheated, self.overloaded, self.burnt) = (false, false, false);
+        (self.strained, self.flooded) = (0.0, 0.0);
     }
 
     /// Bus address.
@@ -201,7 +232,7 @@ impl Servo {
         };
         let speed = (self.reading.velocity * STEPS_PER_TURN / TAU).round() as i32;
         let load = (self.reading.load * 1000.0).round() as i32;
-        let current = (self.reading.load * STALL_CURRENT / AMPERE_PER_UNIT).round() as i32;
+        let current = (self.current() / AMPERE_PER_UNIT).round() as i32;
         let moving = u8::from(speed.abs() > 10);
         put(
             registers::PRESENT_POSITION.address(),
@@ -231,7 +262,9 @@ impl Servo {
         let low = self.byte(registers::MIN_VOLTAGE.address());
         let high = self.byte(registers::MAX_VOLTAGE.address());
         alarms |= u8::from(volts < low || volts > high);
-        alarms | u8::from(self.overheated) << 2
+        alarms |= u8::from(self.overheated) << 2;
+        alarms |= if self.overloaded { OVERLOAD } else { 0 };
+        alarms | if self.burnt { OVER_CURRENT } else { 0 }
     }
 
     /// Torque on, holding where it is, as an earlier program left it.
@@ -322,6 +355,9 @@ impl Servo {
         dt: Duration,
     ) -> Result<(), PlantError> {
         self.reading = plant.measure(joint)?;
+        if let Some((_, load)) = self.jam {
+            self.reading.load = load;
+        }
         let dt = dt.as_secs_f64();
         let heat = HEATING * self.reading.load * self.reading.load;
         self.temperature += (AMBIENT + heat - self.temperature) * (dt / HEATING_TIME).min(1.0);
@@ -330,6 +366,7 @@ impl Servo {
         self.overheated = trips
             && (self.temperature() > limit
                 || self.overheated && self.temperature() > limit - COOL_DOWN);
+        self.protect(dt);
         let mode = self.byte(registers::MODE.address());
         let drives = self.torque() == Torque::On && !self.overheated && mode != Mode::Pwm as u8;
         if !drives {
@@ -345,9 +382,65 @@ impl Servo {
             self.approach(f64::from(speed.abs()), dt);
         }
         // Relative to where the encoder says it is: that is all the servo knows, and with a broken encoder it runs away.
-        let error = (self.setpoint - self.present_exact()) * TAU / STEPS_PER_TURN;
-        plant.set_goal(joint, self.reading.angle + error)?;
+        let mut error = (self.setpoint - self.present_exact()) * TAU / STEPS_PER_TURN;
+        let share = self.strength();
+        if share < 1.0 {
+            error = error.clamp(-share * SATURATION, share * SATURATION);
+        }
+        if self.faults.reversed {
+            error = -error;
+        }
+        if self.faults.jammed {
+            let at = self.jam.map_or(self.reading.angle, |(at, _)| at);
+            self.jam = Some((at, (error / SATURATION).clamp(-share, share)));
+            plant.set_goal(joint, at)?;
+        } else {
+            self.jam = None;
+            plant.set_goal(joint, self.reading.angle + error)?;
+        }
         plant.set_torque(joint, Torque::On)
+    }
+
+    /// The share of its torque that it may use, by the torque limit register and its own protection.
+    fn strength(&self) -> f64 {
+        let limit = f64::from(self.word(registers::TORQUE_LIMIT.address())) / 1000.0;
+        if self.overloaded {
+            limit.min(f64::from(self.byte(registers::PROTECTIVE_TORQUE.address())) / 100.0)
+        } else {
+            limit
+        }
+    }
+
+    /// What the firmware does about a load or a current that lasts.
+    fn protect(&mut self, dt: f64) {
+        if self.torque() == Torque::Off {
+            (self.overloaded, self.strained, self.flooded) = (false, 0.0, 0.0);
+            return;
+        }
+        self.burnt = false;
+        let mask = self.byte(registers::UNLOADING.address());
+        let time = |servo: &Self, register: u8| f64::from(servo.byte(register)) * TRIP_UNIT;
+        let most = f64::from(self.byte(registers::OVERLOAD_TORQUE.address())) / 100.0;
+        let speed = self.reading.velocity * STEPS_PER_TURN / TAU;
+        let strained = self.reading.load.abs() >= most && speed.abs() < STANDSTILL;
+        self.strained = if strained { self.strained + dt } else { 0.0 };
+        let patience = time(self, registers::PROTECTION_TIME.address());
+        self.overloaded |= mask & OVERLOAD != 0 && strained && self.strained >= patience;
+        let limit = f64::from(self.word(registers::PROTECTION_CURRENT.address())) * AMPERE_PER_UNIT;
+        let flooded = self.current().abs() > limit;
+        self.flooded = if flooded { self.flooded + dt } else { 0.0 };
+        let patience = time(self, registers::OVER_CURRENT_TIME.address());
+        // Overload is noticed first and then draws less.
+        if mask & OVER_CURRENT != 0 && flooded && self.flooded >= patience && !self.overloaded {
+            self.put(registers::TORQUE.address(), &[0]);
+            self.burnt = true;
+        }
+    }
+
+    fn current(&self) -> f64 {
+        self.faults
+            .current
+            .unwrap_or(self.reading.load * STALL_CURRENT)
     }
 
     /// Moves the setpoint towards the goal within the speed and acceleration registers; 0 there means no limit.

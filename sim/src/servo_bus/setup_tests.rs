@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rapport_robot::calibration::Calibration;
 use rapport_robot::feetech::calibrate::{Homing, Sweep};
-use rapport_robot::feetech::registers::BaudRate;
+use rapport_robot::feetech::registers::{BaudRate, MODEL_STS3215};
 use rapport_robot::feetech::setup::{self, SetupError};
 use rapport_robot::feetech::{Bus, BusConfig, FeetechArm, FeetechConfig, ServoId};
 use rapport_robot::{Arm as _, Clock as _, JointKind, JointSpec, so101};
@@ -38,6 +38,8 @@ fn new_servo(n: u8, baud: BaudRate, mount_step: f64) -> ServoConfig {
         limits: (0, 4095),
         max_torque: 1000,
         supply: 7.4,
+        model: MODEL_STS3215,
+        firmware: (3, 10),
     }
 }
 
