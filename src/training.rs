@@ -210,7 +210,7 @@ impl<P: FnMut(u64, &str)> Course<'_, P> {
         }
         self.interrupted |= interrupt::requested();
         if (episode + 1).is_multiple_of(self.config.save_every) || !self.goes_on(learner) {
-            learner.save(self.dir)?;
+            reward.save_with(learner, self.dir)?;
             self.evaluator.save()?;
         }
         Ok(())

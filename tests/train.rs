@@ -138,6 +138,112 @@ fn interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
     }
 }
 
+/// The discriminator's rewards go into every batch, so a single bit of it would show in the learner's. Its own file is not compared: the optimiser
+/// writes its memory in no particular order.
+#[test]
+fn an_adversary_interrupted_and_resumed_equals_one_that_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let demos = folder.path().join("demos");
+    let recorded = Command::new(assert_cmd::cargo::cargo_bin!("rapport"))
+        .args([
+            "record",
+            "--robot",
+            "sim:so101",
+            "--teleop",
+            "script:reach",
+            "--task",
+            "so101-reach",
+        ])
+        .args([
+            "--episodes",
+            "3",
+            "--length",
+            "20",
+            "--camera",
+            "front=16x16",
+            "--json",
+            "--dataset",
+        ])
+        .arg(&demos)
+        .output()
+        .unwrap();
+    done(&recorded);
+    let train = |out: &Path, more: &[&str]| {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("rapport"));
+        command
+            .args([
+                "train",
+                "--json",
+                "--policy",
+                "td3",
+                "--env",
+                "so101-reach",
+                "--reward",
+                "adversary",
+            ])
+            .args([
+                "--hidden",
+                "16",
+                "--batch",
+                "16",
+                "--random-steps",
+                "100",
+                "--steps",
+                "900",
+                "--dataset",
+            ])
+            .arg(&demos)
+            .arg("--out")
+            .arg(out)
+            .args(more);
+        command
+    };
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    done(&train(&whole, &[]).output().unwrap());
+    let mut running = train(&parts, &[]).stdout(Stdio::null()).spawn().unwrap();
+    let begin = Instant::now();
+    let episodes = || {
+        let text = std::fs::read_to_string(parts.join("metrics.jsonl")).unwrap_or_default();
+        text.lines().count()
+    };
+    while episodes() < 5 {
+        assert!(
+            begin.elapsed() < Duration::from_secs(60),
+            "no episode ended"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let id = running.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(running.wait().unwrap().success());
+    let stopped = episodes();
+    done(&train(&parts, &["--resume"]).output().unwrap());
+    let learned = |dir: &Path| {
+        let (mut tensors, metrics) = left(dir);
+        tensors.retain(|name, _| !name.starts_with("adversary-"));
+        (tensors, metrics)
+    };
+    let (a, b) = (learned(&whole), learned(&parts));
+    assert!(
+        stopped < a.1.len(),
+        "it was stopped on the way: {stopped} of {}",
+        a.1.len()
+    );
+    assert_eq!(a.1, b.1, "metrics");
+    assert!(a.0.len() >= 3 && a.0 == b.0, "tensors differ");
+    let kept = std::fs::read_dir(&parts).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("adversary-")
+    });
+    assert_eq!(kept.count(), 1);
+}
+
 #[test]
 fn copying_interrupted_and_resumed_equals_uninterrupted_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();

@@ -14,6 +14,7 @@ mod discriminator;
 mod lipschitz;
 mod precondition;
 mod reward;
+mod saving;
 mod tokens;
 
 pub use config::{Absorbing, AdversaryConfig, Lipschitz, RewardForm};

@@ -3,7 +3,7 @@
 //! Starting weights come from the caller's seeded generator, never from Burn's process-wide one, so that the same seed gives
 //! the same weights whatever runs beside it.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::nn::Linear;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::{leaky_relu, relu, tanh};
@@ -160,6 +160,33 @@ impl Descent {
         }
     }
 
+    /// Steps taken.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Adam's memory, for a module whose parameters are [`numbered`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, RewardError> {
+        let bytes = self.optimiser.into_bytes();
+        Ok(bytes.map_err(unreadable)?.to_vec())
+    }
+
+    /// Goes on where [`Descent::to_bytes`] was called.
+    pub fn from_bytes(
+        rate: f64,
+        weight_decay: f64,
+        bytes: &[u8],
+        steps: usize,
+    ) -> Result<Self, RewardError> {
+        let new = Self::new(rate, weight_decay);
+        let bytes = burn::tensor::Bytes::from_bytes_vec(bytes.to_vec());
+        Ok(Self {
+            optimiser: new.optimiser.from_bytes(bytes).map_err(unreadable)?,
+            rate,
+            steps,
+        })
+    }
+
     /// One step down the gradient of `loss`, a single number. Gives the module after it and the loss before it. Fails when the
     /// loss is not finite.
     pub fn step<M: Module>(&mut self, module: M, loss: Tensor<1>) -> Result<(M, f64), RewardError> {
@@ -174,6 +201,15 @@ impl Descent {
         self.steps += 1;
         Ok((self.optimiser.step(self.rate, module, gradients), value))
     }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> RewardError {
+    RewardError::Other(format!("the optimiser's memory could not be read: {error}"))
+}
+
+/// The module with its parameters numbered from 1 in its own order instead of at random: an optimiser's memory is kept by these numbers.
+pub fn numbered<M: Module>(module: M) -> M {
+    module.map(&mut Numberer { next: 1 })
 }
 
 /// The parameters of a module by their path (`layers.0.weight`), for a reward's file.
@@ -226,6 +262,19 @@ impl ModuleVisitor for Collector {
             }
             Err(failure) => self.failure = Some(failure),
         }
+    }
+}
+
+struct Numberer {
+    next: u64,
+}
+
+impl ModuleMapper for Numberer {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (_, value, mapper) = param.consume();
+        let id = ParamId::from(self.next);
+        self.next += 1;
+        Param::from_mapped_value(id, value, mapper)
     }
 }
 

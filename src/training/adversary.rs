@@ -1,8 +1,11 @@
 //! [`AdversarialReward`]: a reward that is learned while the policy practises, from demonstrations and from what the policy does
 //! (SAM, arXiv 2006.16785; GAIL before it).
 
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use rapport::policy::{Learner, Metrics, PolicySpec, Transition};
 use rapport::reward::adversary::UpdateReport;
 use rapport::reward::{
@@ -11,6 +14,7 @@ use rapport::reward::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::run_dir::write_atomically;
 use crate::schema::ACTION;
 
 /// How such a reward is learned.
@@ -93,6 +97,55 @@ impl AdversarialReward {
         })
     }
 
+    /// The newest discriminator rewards the learner's batches.
+    fn pay(&self, learner: &mut dyn Learner) -> anyhow::Result<()> {
+        let newest = Scaled(self.adversary.newest(), self.scale);
+        Ok(learner.set_rewarder(Arc::new(newest))?)
+    }
+
+    /// Keeps what it has learned in the run's directory, beside the checkpoint of this step that is about to be written.
+    pub fn save(&self, dir: &Path, step: u64) -> anyhow::Result<()> {
+        let notes = HashMap::from([(OWED.to_owned(), self.owed.to_bits().to_string())]);
+        let bytes = self.adversary.to_bytes(notes)?;
+        write_atomically(&file(dir, step), &bytes)
+    }
+
+    /// Forgets all but the checkpoint of this step, which is complete now.
+    pub fn forget_others(dir: &Path, step: u64) -> anyhow::Result<()> {
+        let kept = file(dir, step);
+        for entry in std::fs::read_dir(dir)? {
+            let path = entry?.path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            if name.starts_with(PREFIX) && path != kept {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on where the learner's checkpoint of this step was written, to the same bits, and rewards it from now on.
+    pub fn resume(
+        &mut self,
+        dir: &Path,
+        step: u64,
+        learner: &mut dyn Learner,
+    ) -> anyhow::Result<()> {
+        let path = file(dir, step);
+        let bytes = std::fs::read(&path).with_context(|| {
+            format!(
+                "{} goes with the checkpoint and cannot be read; train anew",
+                path.display()
+            )
+        })?;
+        let notes = self.adversary.restore(&bytes)?;
+        let owed = notes.get(OWED).and_then(|bits| bits.parse().ok());
+        self.owed = f64::from_bits(owed.context("the adversary's file says not what is owed")?);
+        self.pay(learner)
+    }
+
     /// Rewards of an episode as the discriminator is now, `[time]`.
     pub fn label(&self, transitions: &[Transition]) -> anyhow::Result<Vec<f64>> {
         Ok(self.adversary.relabel(&steps(transitions))?)
@@ -111,7 +164,7 @@ impl AdversarialReward {
             self.owed -= due as f64;
             self.last = self.adversary.update(due)?;
         }
-        learner.set_rewarder(Arc::new(Scaled(self.adversary.newest(), self.scale)))?;
+        self.pay(learner)?;
         let report = [
             ("adversary_loss", self.last.loss),
             ("adversary_demonstrations", self.last.demonstrations),
@@ -120,6 +173,13 @@ impl AdversarialReward {
         ];
         Ok(report.map(|(name, value)| (name.into(), value)).into())
     }
+}
+
+const PREFIX: &str = "adversary-";
+const OWED: &str = "owed";
+
+fn file(dir: &Path, step: u64) -> PathBuf {
+    dir.join(format!("{PREFIX}{step}.safetensors"))
 }
 
 /// Observations with the actions taken there behind them.

@@ -1,5 +1,7 @@
 //! Where the reward of a step comes from.
 
+use std::path::Path;
+
 use rapport::policy::{Learner, Metrics, Transition};
 
 use super::AdversarialReward;
@@ -43,6 +45,24 @@ impl RewardSource {
         match self {
             Self::Truth | Self::Learned(_) => Ok(Metrics::new()),
             Self::Adversarial(reward) => reward.learn(transitions, learner),
+        }
+    }
+
+    /// Saves what it has learned, then the learner, then forgets the checkpoint before; a crash in between leaves one that is whole.
+    pub fn save_with(&self, learner: &dyn Learner, dir: &Path) -> anyhow::Result<()> {
+        let Self::Adversarial(reward) = self else {
+            return Ok(learner.save(dir)?);
+        };
+        reward.save(dir, learner.steps())?;
+        learner.save(dir)?;
+        AdversarialReward::forget_others(dir, learner.steps())
+    }
+
+    /// Goes on where a resumed learner stands.
+    pub fn resume(&mut self, learner: &mut dyn Learner, dir: &Path) -> anyhow::Result<()> {
+        match self {
+            Self::Truth | Self::Learned(_) => Ok(()),
+            Self::Adversarial(reward) => reward.resume(dir, learner.steps(), learner),
         }
     }
 

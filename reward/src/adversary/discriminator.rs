@@ -21,7 +21,7 @@ use super::config::{Absorbing, AdversaryConfig};
 use super::lipschitz::{Layers, PowerIteration, norms};
 use super::reward::{FrozenAdversary, Relabel, Steps};
 use crate::model::{Clip, Context, RewardError, RewardModel, Signal};
-use crate::network::{Descent, Network, rows, training_device, values};
+use crate::network::{Descent, Network, numbered, rows, training_device, values};
 use crate::progress::{Standard, check_clips, stable_softplus};
 
 /// Power iteration steps before the layers are used as they are.
@@ -42,20 +42,20 @@ pub struct UpdateReport {
 
 /// A head whose negatives are the policy's rollouts.
 pub struct Adversary {
-    config: AdversaryConfig,
+    pub(super) config: AdversaryConfig,
     encoder: EncoderSpec,
     standard: Standard,
     /// Rows as the network takes them, `[steps, width]`.
     demonstrations: Vec<f32>,
-    rollouts: Vec<f32>,
+    pub(super) rollouts: Vec<f32>,
     /// Where the next row of rollouts goes once memory is full.
-    oldest: usize,
-    width: usize,
-    network: Network,
-    power: PowerIteration,
-    descent: Descent,
-    rng: ChaCha8Rng,
-    now: Arc<FrozenAdversary>,
+    pub(super) oldest: usize,
+    pub(super) width: usize,
+    pub(super) network: Network,
+    pub(super) power: PowerIteration,
+    pub(super) descent: Descent,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) now: Arc<FrozenAdversary>,
 }
 
 impl Adversary {
@@ -87,7 +87,13 @@ impl Adversary {
         }
         let width = dim + usize::from(config.absorbing == Absorbing::Indicator);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let network = Network::new(&config.network, width, 1, &mut rng, &training_device());
+        let network = numbered(Network::new(
+            &config.network,
+            width,
+            1,
+            &mut rng,
+            &training_device(),
+        ));
         let mut power = PowerIteration::new(&network, &mut rng);
         let now = Arc::new(freeze(&network, &mut power, config, encoder, &standard)?);
         Ok(Self {

@@ -143,6 +143,16 @@ impl PowerIteration {
         }
     }
 
+    /// The left singular vector of every layer so far.
+    pub fn vectors(&self) -> &[Vec<f32>] {
+        &self.left
+    }
+
+    /// Goes on from other vectors, as long as before.
+    pub fn set_vectors(&mut self, vectors: Vec<Vec<f32>>) {
+        self.left = vectors;
+    }
+
     /// Every layer's weight divided by its largest singular value, after `steps` of the iteration. The singular vectors count
     /// as constants when the result is differentiated, as is usual.
     pub fn normalise(&mut self, layers: Layers, steps: usize) -> Result<Layers, RewardError> {

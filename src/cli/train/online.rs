@@ -128,9 +128,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             Usage("--stop-at-success and --stop-at-return need --eval-every".into()).into(),
         );
     }
-    if word == ADVERSARY && (args.resume || options.workers > 0) {
+    if word == ADVERSARY && options.workers > 0 {
         return Err(Usage(
-            "--reward adversary learns beside the policy in one process: it goes with neither --resume nor --workers".into(),
+            "--reward adversary learns beside the policy in one place: it does not go with --workers".into(),
         )
         .into());
     }
@@ -154,7 +154,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     let resolved = toml::to_string(&environment.config()?)?;
     let mut home = bench(args, word, &environment, size)?;
     let mut learner: Box<dyn rapport::policy::Learner> = if args.resume {
-        learners::resume(args.policy, &args.out)?
+        let mut learner = learners::resume(args.policy, &args.out)?;
+        home.reward.resume(&mut *learner, &args.out)?;
+        learner
     } else {
         let mut spec = schema::policy_spec(&mut home.practice)?;
         if let Some(encoder) = encoder {
