@@ -201,6 +201,15 @@ impl Bc {
 
     /// Writes the policy: `policy.toml` and one tensor file. Atomic.
     pub fn save(&self, dir: &Path) -> Result<(), PolicyError> {
+        self.write(dir, [])
+    }
+
+    /// Writes the policy with more parts beside it.
+    pub(crate) fn write<const N: usize>(
+        &self,
+        dir: &Path,
+        more: [(&'static str, Vec<u8>); N],
+    ) -> Result<(), PolicyError> {
         let mut state = StateDict::default();
         self.network.save("network", &mut state);
         self.normaliser.save(&mut state);
@@ -208,7 +217,7 @@ impl Bc {
         state.f32("action.mean", &dim, &self.action_mean);
         state.f32("action.std", &dim, &self.action_std);
         state.rng("rng", &self.rng);
-        let bytes = state.to_bytes(self.updates)?;
+        let policy = ("policy", state.to_bytes(self.updates)?);
         Manifest::new(
             Self::KIND,
             &self.spec,
@@ -216,7 +225,7 @@ impl Bc {
             self.seed,
             self.updates,
         )?
-        .write(dir, [("policy", bytes)])
+        .write(dir, std::iter::once(policy).chain(more))
     }
 
     pub(crate) fn load(manifest: &Manifest, dir: &Path) -> Result<Self, PolicyError> {

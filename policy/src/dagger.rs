@@ -268,5 +268,6 @@ impl Dagger {
     }
 }
 
+mod saving;
 #[cfg(test)]
 mod tests;

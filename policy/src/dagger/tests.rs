@@ -174,3 +174,51 @@ fn only_what_the_person_did_is_stored_and_takeovers_are_counted() {
     assert_eq!(dagger.data().0.len(), 1);
     assert!(dagger.observe(&[step(0.1, None, true)]).is_err());
 }
+
+#[test]
+fn put_down_and_taken_up_again_it_ends_in_the_same_bits() {
+    let config = DaggerConfig {
+        cloning: BcConfig {
+            epochs: 5,
+            ..cloning()
+        },
+        beta: Beta::Power { base: 0.5 },
+        ..DaggerConfig::default()
+    };
+    let begin = || Dagger::new(PolicySpec::new(2, 1), config.clone(), 1).unwrap();
+    let play = |dagger: &mut Dagger, until: u64| {
+        while dagger.round() < until {
+            for n in 0..2 {
+                let mut track = Track::new(100 * dagger.round() + n);
+                dagger.reset();
+                let mut episode = Vec::new();
+                while episode.len() < 30 && !track.is_off() {
+                    let step = dagger.act(&track.see(), &track.expert()).unwrap();
+                    track.go(&step.action);
+                    episode.push(step);
+                }
+                dagger.observe(&episode).unwrap();
+            }
+            dagger.train().unwrap();
+        }
+    };
+    let mut whole = begin();
+    play(&mut whole, 4);
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = begin();
+    assert!(
+        first.save(dir.path()).is_err(),
+        "there is nothing to act with"
+    );
+    play(&mut first, 2);
+    first.save(dir.path()).unwrap();
+    let mut second = Dagger::resume(dir.path(), PolicySpec::new(2, 1), config.clone(), 1).unwrap();
+    play(&mut second, 4);
+    assert_eq!(second.data(), whole.data());
+    assert_eq!(second.interventions(), whole.interventions());
+    let act = |dagger: &mut Dagger| {
+        let policy = dagger.policy.as_mut().unwrap();
+        policy.act(&[0.3, 0.1], Mode::Exploit).unwrap()
+    };
+    assert_eq!(act(&mut second), act(&mut whole));
+}

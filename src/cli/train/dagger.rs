@@ -6,7 +6,7 @@ use rapport::sim::{Script, ScriptConfig};
 use serde::{Deserialize, Serialize};
 
 use super::Args;
-use crate::cli::Usage;
+use super::copying::STOPPED;
 use crate::interrupt;
 use crate::practice::Practice as _;
 use crate::run_dir::{self, MetricsLog};
@@ -27,9 +27,6 @@ pub struct DaggerArgs {
 
 /// Practises and copies by turns. The expert is the task's scripted operator, with a steady hand.
 pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
-    if args.resume {
-        return Err(Usage("dagger does not go on from a checkpoint; train it anew".into()).into());
-    }
     let mut practice = args.environment.practice((32, 32))?;
     let spec = schema::policy_spec(&mut practice)?;
     let task = practice.arm()?.task().clone();
@@ -47,15 +44,28 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         },
         ..DaggerConfig::default()
     };
-    let mut dagger = Dagger::new(spec, config, args.seed)?;
-    run_dir::create(&args.out, "train", args.seed, args)?;
+    // What is done in a round is kept at its end; a round that was broken off is played anew.
+    let mut dagger = if args.resume {
+        Dagger::resume(&args.out, spec, config, args.seed)?
+    } else {
+        run_dir::create(&args.out, "train", args.seed, args)?;
+        Dagger::new(spec, config, args.seed)?
+    };
     let mut log = MetricsLog::open(&args.out)?;
     let rounds = args.dagger.rounds;
     let bar = ui.bar(rounds * args.dagger.round_episodes, "rounds with an expert");
-    let (mut episodes, mut steps) = (0, 0);
+    let played = dagger.interventions();
+    let (mut episodes, mut steps) = (
+        played.len() as u64,
+        played.iter().map(|i| i.steps as usize).sum::<usize>(),
+    );
+    bar.set_position(episodes);
     while dagger.round() < rounds && !interrupt::requested() {
         let mut successes = 0;
         for _ in 0..args.dagger.round_episodes {
+            if interrupt::requested() {
+                break;
+            }
             let seed = episode_seed(args.seed, episodes);
             let mut observation = practice.reset(seed)?;
             expert.reset(seed);
@@ -77,6 +87,9 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             successes += usize::from(success);
             bar.inc(1);
         }
+        if interrupt::requested() {
+            break;
+        }
         let round = dagger.round();
         let report = dagger.train()?;
         log.write(&serde_json::json!({
@@ -86,18 +99,17 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             "{successes} of {} succeed",
             args.dagger.round_episodes
         ));
-        if let Some(policy) = dagger.policy() {
-            policy.save(&args.out)?;
-        }
+        dagger.save(&args.out)?;
     }
     bar.finish_and_clear();
     let left = rounds - dagger.round();
     let summary = serde_json::json!({ "rounds": dagger.round(), "episodes": episodes, "steps": steps, "interrupted": left > 0 });
     ui.result(&summary, || {
         format!(
-            "dagger: {} rounds, {episodes} episodes -> {}",
+            "dagger: {} rounds, {episodes} episodes -> {}{}",
             dagger.round(),
-            args.out.display()
+            args.out.display(),
+            if left > 0 { STOPPED } else { "" }
         )
     })
 }
