@@ -1,5 +1,7 @@
 //! Recording: a teleoperator moves a station, and every policy step becomes a row of a dataset.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use image::RgbImage;
 use rapport::dataset::EpisodeWriter;
@@ -24,13 +26,15 @@ pub enum End {
     Quit,
 }
 
-/// What a row needs to know about rates.
+/// What a row needs to know about rates, and about its dataset.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
     /// Ticks of the control loop per row.
     pub ticks_per_row: u32,
     /// Rows of an episode.
     pub rows: usize,
+    /// Whether the dataset has columns for what servos say of themselves.
+    pub servos: schema::Servos,
 }
 
 /// Records one episode. `writer` gets every row; `viewer` sees what happens.
@@ -48,7 +52,8 @@ pub fn record(
     let start = station.referee.as_ref().map(|r| r.reading()).transpose()?;
     let begin = tick.time;
     for row in 0..rates.rows {
-        let pictures = pictures(station)?;
+        let pictures = pictures(station, tick.time)?;
+        let age = [tick.age.as_secs_f64() as f32];
         let (before, seen) = (
             tick.state.clone(),
             station.referee.as_ref().map(|r| r.reading()).transpose()?,
@@ -73,7 +78,7 @@ pub fn record(
             );
         }
         // What was sent, not what was asked for: the two differ where the guard had to act.
-        let sent = tick.sent.clone().unwrap_or(goal);
+        let sent = tick.sent.clone().unwrap_or_else(|| goal.clone());
         let control = control.map_or_else(|| mapper.action_toward(&sent, &before), Ok)?;
         if let Some(viewer) = viewer.as_deref_mut() {
             show(
@@ -119,6 +124,20 @@ pub fn record(
                 values.push((schema::PROGRESS, std::slice::from_ref(&truth.progress)));
                 values.push((schema::PHASE, std::slice::from_ref(&truth.phase)));
             }
+            let single = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<f32>>();
+            let requested = units::lerobot_from_positions(&spec, &goal)?;
+            let (current, temperature) = (single(&before.currents), single(&before.temperatures));
+            // A dataset that was begun by an earlier version, or in the simulator, has no such columns.
+            for (name, column) in [
+                (schema::REQUESTED, &requested[..]),
+                (schema::CURRENT, &current),
+                (schema::TEMPERATURE, &temperature),
+                (schema::STATE_AGE, &age),
+            ] {
+                if rates.servos == schema::Servos::Present {
+                    values.push((name, column));
+                }
+            }
             let images: Vec<(&str, &RgbImage)> = pictures
                 .iter()
                 .map(|(name, image)| (name.as_str(), image))
@@ -154,13 +173,23 @@ fn phase(seen: &Reading, start: &Reading, done: bool) -> f32 {
     }
 }
 
-/// One picture of every camera.
-pub fn pictures(station: &mut Station) -> anyhow::Result<Vec<(String, RgbImage)>> {
-    station
-        .cameras
-        .iter_mut()
-        .map(|camera| Ok((camera.name().to_owned(), camera.capture()?.image)))
-        .collect()
+/// One picture of every camera, seen at `now` on the loop's clock.
+///
+/// Errors: a camera fails, or shows what is too old to act on.
+pub fn pictures(station: &mut Station, now: Duration) -> anyhow::Result<Vec<(String, RgbImage)>> {
+    let oldest = station.oldest_picture;
+    let look = |camera: &mut Box<dyn rapport::robot::Camera>| {
+        let frame = camera.capture()?;
+        let age = now.saturating_sub(frame.stamp);
+        anyhow::ensure!(
+            oldest.is_none_or(|oldest| age <= oldest),
+            "the picture of camera {} is {} ms old; check the camera",
+            camera.name(),
+            age.as_millis()
+        );
+        Ok((camera.name().to_owned(), frame.image))
+    };
+    station.cameras.iter_mut().map(look).collect()
 }
 
 /// Shows a moment in the viewer, without ever waiting for it.

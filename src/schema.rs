@@ -28,8 +28,18 @@ pub const PROGRESS: &str = "truth.progress";
 /// Ground truth: 0 before anything moves, 1 while it is not at its goal, 2 at the goal.
 pub const PHASE: &str = "truth.phase";
 
-/// The numeric columns of a recording of `task` on `spec`; `has_referee` where a simulator gives the truth.
-pub fn features(spec: &ArmSpec, task: &dyn Task, referee: Referee) -> Vec<Feature> {
+/// What was asked of the guard, in the units of [`ACTION`], which is what it sent.
+pub const REQUESTED: &str = "robot.requested_action";
+/// Motor currents, A.
+pub const CURRENT: &str = "robot.current";
+/// Motor temperatures, degrees Celsius.
+pub const TEMPERATURE: &str = "robot.temperature";
+/// Age of the row's measurement when its goal was sent, s.
+pub const STATE_AGE: &str = "robot.state_age";
+
+/// The numeric columns of a recording of `task` on `spec`, with the truth where a simulator gives it and what servos say of themselves where
+/// there are servos. Names that begin with `robot.` are for people: learners take `observation.` and `action`.
+pub fn features(spec: &ArmSpec, task: &dyn Task, referee: Referee, servos: Servos) -> Vec<Feature> {
     let joints = units::lerobot_names(spec);
     let mut features = vec![
         Feature::named(STATE, joints.clone()),
@@ -40,6 +50,13 @@ pub fn features(spec: &ArmSpec, task: &dyn Task, referee: Referee) -> Vec<Featur
     {
         features.push(Feature::named(CONTROL, mapper.names()));
     }
+    if servos == Servos::Present {
+        let names = || spec.joints.iter().map(|joint| joint.name.as_str());
+        features.push(Feature::named(REQUESTED, units::lerobot_names(spec)));
+        features.push(Feature::named(CURRENT, names()));
+        features.push(Feature::named(TEMPERATURE, names()));
+        features.push(Feature::new(STATE_AGE, 1));
+    }
     if referee == Referee::Present {
         features.push(Feature::named(ENVIRONMENT, task.features().iter().copied()));
         features.push(Feature::new(REWARD, 1));
@@ -48,6 +65,15 @@ pub fn features(spec: &ArmSpec, task: &dyn Task, referee: Referee) -> Vec<Featur
         features.push(Feature::new(PHASE, 1).stored_as(Dtype::Int64));
     }
     features
+}
+
+/// Whether there are servos that say something of themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servos {
+    /// On a serial port, real ones or a twin's.
+    Present,
+    /// The simulator itself moves the joints.
+    Absent,
 }
 
 /// Whether somebody knows the truth.

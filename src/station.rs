@@ -66,6 +66,9 @@ pub enum CameraSource {
     OpenCv(String),
 }
 
+/// A policy that looks at the past does not see what it does.
+const OLDEST_PICTURE: Duration = Duration::from_millis(150);
+
 /// Size of simulated pictures when none is given.
 pub const PICTURE: (u32, u32) = (224, 224);
 
@@ -140,6 +143,8 @@ pub struct Station {
     pub cameras: Vec<Box<dyn Camera>>,
     /// Where somebody knows the truth.
     pub referee: Option<Referee>,
+    /// The oldest picture to act on or to record, where the cameras' clock is the loop's.
+    pub oldest_picture: Option<Duration>,
     /// Fields below live as long as the station: the servo bus of a twin, and the clock that moves its world.
     _bus: Option<ServoBus>,
     _time: Option<RealTime>,
@@ -177,10 +182,27 @@ impl StationConfig {
 impl Station {
     /// Builds the station at the start of an episode, torque on.
     pub fn open(config: &StationConfig, start: Start) -> anyhow::Result<Self> {
+        Self::open_with(config, start, ControlThreadConfig::default())
+    }
+
+    /// [`Station::open`] with a control thread of its own kind, where there is one.
+    pub fn open_with(
+        config: &StationConfig,
+        start: Start,
+        thread: ControlThreadConfig,
+    ) -> anyhow::Result<Self> {
         match &config.robot {
             RobotName::Sim => Self::sim(config, start),
-            RobotName::Twin => Self::twin(config, start),
-            RobotName::Serial(path) => Self::serial(config, path),
+            RobotName::Twin => Self::twin(config, start, thread),
+            RobotName::Serial(path) => Self::serial(config, path, thread),
+        }
+    }
+
+    /// The control thread, where there is one.
+    pub fn handle(&self) -> Option<&ControlHandle> {
+        match &self.control {
+            Loop::Inline(_) => None,
+            Loop::Thread(handle) => Some(handle),
         }
     }
 
@@ -199,12 +221,17 @@ impl Station {
             control: Loop::Inline(Box::new(control)),
             cameras,
             referee: Some(Referee { world, task }),
+            oldest_picture: None,
             _bus: None,
             _time: None,
         })
     }
 
-    fn twin(config: &StationConfig, start: Start) -> anyhow::Result<Self> {
+    fn twin(
+        config: &StationConfig,
+        start: Start,
+        thread: ControlThreadConfig,
+    ) -> anyhow::Result<Self> {
         let (world, task) = world(config, start)?;
         let calibration = ServoBusConfig::calibration();
         let bus = ServoBus::start(
@@ -221,17 +248,23 @@ impl Station {
             guard_config(),
             config,
             SystemClock::default(),
+            thread,
         )?;
         Ok(Self {
             control: Loop::Thread(handle),
             cameras,
             referee: Some(Referee { world, task }),
+            oldest_picture: None,
             _bus: Some(bus),
             _time: Some(time),
         })
     }
 
-    fn serial(config: &StationConfig, path: &std::path::Path) -> anyhow::Result<Self> {
+    fn serial(
+        config: &StationConfig,
+        path: &std::path::Path,
+        thread: ControlThreadConfig,
+    ) -> anyhow::Result<Self> {
         let file = config.calibration.as_deref().ok_or_else(|| {
             Usage("a real arm needs its calibration: --calibration FILE.json, as LeRobot writes it (~/.cache/huggingface/lerobot/calibration)".into())
         })?;
@@ -245,11 +278,12 @@ impl Station {
             .iter()
             .map(|camera| real_camera(camera, clock))
             .collect::<anyhow::Result<_>>()?;
-        let handle = spawn(Box::new(arm), GuardConfig::so101(), config, clock)?;
+        let handle = spawn(Box::new(arm), GuardConfig::so101(), config, clock, thread)?;
         Ok(Self {
             control: Loop::Thread(handle),
             cameras,
             referee: None,
+            oldest_picture: Some(OLDEST_PICTURE),
             _bus: None,
             _time: None,
         })
@@ -288,10 +322,11 @@ fn spawn(
     guard: GuardConfig,
     config: &StationConfig,
     clock: SystemClock,
+    thread: ControlThreadConfig,
 ) -> anyhow::Result<ControlHandle> {
     let guard = Guard::with_chain(arm, so101::chain(), guard)?;
     let control = Control::new(guard, Box::new(clock), config.period())?;
-    let handle = control.spawn(ControlThreadConfig::default())?;
+    let handle = control.spawn(thread)?;
     handle.enable()?;
     Ok(handle)
 }

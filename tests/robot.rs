@@ -371,3 +371,53 @@ fn a_doctor_moves_every_joint_a_little_and_finds_the_one_that_does_not() {
     );
     assert!(twin.all(Torque::Off));
 }
+
+#[test]
+fn a_recording_from_servos_keeps_what_they_say_of_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let demos = dir.path().join("demos");
+    let output = Command::new(env!("CARGO_BIN_EXE_rapport"))
+        .args([
+            "record",
+            "--robot",
+            "twin:so101",
+            "--teleop",
+            "script:push",
+            "--episodes",
+            "1",
+        ])
+        .args([
+            "--length",
+            "10",
+            "--camera",
+            "front=32x32",
+            "--quiet",
+            "--dataset",
+        ])
+        .arg(&demos)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let dataset = rapport::dataset::Dataset::open(&demos).unwrap();
+    let episode = dataset.episode_columns(0).unwrap();
+    let column = |name: &str| episode.columns[name].values.clone();
+    assert!(
+        column("robot.temperature")
+            .iter()
+            .all(|t| (20.0..60.0).contains(t))
+    );
+    assert!(column("robot.current").iter().any(|c| *c > 0.0));
+    assert!(
+        column("robot.state_age")
+            .iter()
+            .all(|age| (0.0..1.0).contains(age))
+    );
+    let (asked, sent) = (column("robot.requested_action"), column("action"));
+    assert_eq!(asked.len(), sent.len());
+    // Degrees; the guard's limits make the two differ on the way.
+    assert!(asked.iter().zip(&sent).all(|(a, b)| (a - b).abs() < 60.0));
+}

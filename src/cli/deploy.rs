@@ -218,7 +218,7 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
                 .map(|s| task.environment_state(s))
                 .unwrap_or_default();
             let tool = mapper.tool(&tick.state)?;
-            let pictures = pictures(&mut station)?;
+            let pictures = pictures(&mut station, tick.time)?;
             let mut observation = observation_vector(&tick.state.positions, &tool.into(), &objects);
             if let Some(eye) = &mut eye {
                 let (_, picture) = pictures

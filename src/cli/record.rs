@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Usage;
 use crate::recording::{End, Rates, record};
-use crate::schema::{self, Referee};
+use crate::schema::{self, Referee, Servos};
 use crate::station::{CameraName, CameraSource, RobotName, Start, Station, StationConfig};
 use crate::teleops;
 use crate::ui::Ui;
@@ -98,6 +98,10 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
     } else {
         Referee::Present
     };
+    let servos = match args.robot {
+        RobotName::Sim => Servos::Absent,
+        RobotName::Twin | RobotName::Serial(_) => Servos::Present,
+    };
     let is_play = args.teleop == "script:play";
     let mut writer = if args.dataset.join("meta/info.json").exists() {
         DatasetWriter::open(&args.dataset)?
@@ -114,13 +118,19 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
             DatasetConfig {
                 fps: args.fps,
                 robot_type: so101::spec().robot_type,
-                features: schema::features(&so101::spec(), &*task, referee),
+                features: schema::features(&so101::spec(), &*task, referee, servos),
                 cameras: cameras.collect(),
                 codec,
             },
         )?
     };
+    let columns = &writer.config().features;
+    let servos = match columns.iter().any(|column| column.name == schema::CURRENT) {
+        true => Servos::Present,
+        false => Servos::Absent,
+    };
     let rates = Rates {
+        servos,
         ticks_per_row: args.control_hz / args.fps,
         rows: args.length.unwrap_or(task.max_steps()),
     };

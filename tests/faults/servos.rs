@@ -225,7 +225,6 @@ pub fn lost_goals() -> Seen {
 pub fn clamped_goals() -> Seen {
     let mut bench = Bench::running();
     bench.goals = Goals::Fixed(vec![9.0; 6]);
-    bench.line.faults(|f| f.servos.clear());
     for _ in 0..300 {
         bench.tick();
         for servo in bench.line.twin.chain().servos() {

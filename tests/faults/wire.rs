@@ -8,7 +8,7 @@ use rapport::robot::feetech::{Bus, BusConfig, BusError, FeetechArm, PortError, S
 use rapport::robot::guard::GuardState;
 use rapport::sim::servo_bus::ReplyFault;
 
-use crate::bench::{Bench, Line, Seen, ms};
+use crate::bench::{Bench, Line, Seen};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,7 +18,7 @@ fn shrugged_off(fault: ReplyFault) -> Seen {
     for tick in 0..200 {
         if tick % 4 == 0 {
             bench.line.faults(|f| {
-                f.script = [ReplyFault::Pass; 0].into();
+                f.script.clear();
                 f.script.extend((0..tick / 4 % 7).map(|_| ReplyFault::Pass));
                 f.script.push_back(fault.clone());
             });
@@ -227,6 +227,5 @@ pub fn wrong_speed() -> Seen {
     let ids = (1..=6).filter_map(ServoId::new);
     let found = rapport::robot::feetech::setup::scan(&mut bus, ids).unwrap();
     assert_eq!(found.len(), 6);
-    let _ = ms(Duration::ZERO);
     Seen::refused(&line)
 }

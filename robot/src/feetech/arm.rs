@@ -4,6 +4,9 @@
 //! be off; a servo holds its last goal for ever, so a lost connection is reported with that warning; and a corrupt frame in 256
 //! has a good checksum, so every measurement is also checked for plausibility.
 
+mod joint;
+mod measuring;
+
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -12,11 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use super::bus::{Bus, BusConfig, BusError, BusStats};
 use super::codec::{Alarms, ServoId};
-use super::registers::{self, Lock, Mode, Payload, Telemetry, Torque};
+use super::registers::{self, Lock, Payload, Telemetry, Torque};
 use crate::arm::{Arm, ArmError, ArmSpec, ArmState, CheckedGoal, JointKind, MotorAlarm};
-use crate::calibration::{Calibration, MAX_TICK, MotorCalibration};
+use crate::calibration::Calibration;
 use crate::guardian::Guardian;
 use crate::so101;
+use joint::Joint;
 
 /// How the arm is driven.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,44 +59,6 @@ pub struct Reading {
     pub telemetry: Telemetry,
     /// What it complains about.
     pub alarms: Alarms,
-}
-
-/// Fastest plausible turn, steps/s: twice the no-load speed, because a limp arm is moved by hand.
-const MAX_STEPS_PER_SECOND: f64 = 6200.0;
-
-/// Steps that a position may jump beyond that.
-const JUMP_ALLOWANCE: f64 = 40.0;
-
-/// Steps by which a joint may stand outside its range and still be enabled (2 degrees: a gripper pressing on its stop).
-const OUTSIDE_ALLOWANCE: i32 = 23;
-
-/// Voltages and temperatures beyond these are corrupt, not measured.
-const MAX_VOLTAGE: f64 = 16.0;
-const MAX_TEMPERATURE: f64 = 125.0;
-
-/// How often a reading that is hard to believe is asked for again.
-const CONFIRMATIONS: usize = 3;
-
-/// After so many looks in a row at another goal than it was sent, a servo is deaf.
-const GOALS_LOST: u32 = 3;
-
-/// Readings before the arm is enabled.
-const READINGS_BEFORE_ENABLE: usize = 3;
-
-#[derive(Clone, Debug)]
-struct Joint {
-    name: String,
-    kind: JointKind,
-    id: ServoId,
-    calibration: MotorCalibration,
-    last: Option<Reading>,
-    /// What it was told to be at last, steps.
-    goal: Option<i32>,
-    /// Looks in a row at which it had another goal.
-    goals_lost: u32,
-    /// The torque that it may use, 0.1 %, and what it said of itself beside its measurements.
-    torque_limit: u16,
-    alarm: MotorAlarm,
 }
 
 /// An SO-101 on a serial port. Dropped with torque on, it switches torque off as well as it can.
@@ -283,140 +249,6 @@ impl FeetechArm {
         Ok(())
     }
 
-    /// One sync read of everything, each plausible answer kept in its joint. Returns when it was asked, and who gave none.
-    fn measure(&mut self) -> Result<(Duration, Vec<String>), ArmError> {
-        let ids = self.ids();
-        let asked = self.bus.now();
-        let replies = self
-            .bus
-            .sync_read_block(&ids, Telemetry::BASE, Telemetry::LENGTH)
-            .map_err(|error| self.error(error))?;
-        let mut oldest = None::<Duration>;
-        let mut missing = Vec::new();
-        for (index, reply) in replies.into_iter().enumerate() {
-            let reading = reply.and_then(|reply| self.decode(&reply));
-            let reading = match reading {
-                Some(first) => self.confirm(index, first)?,
-                None => None,
-            };
-            match reading {
-                Some(reading) => {
-                    oldest = Some(oldest.map_or(reading.stamp, |stamp| stamp.min(reading.stamp)));
-                    self.joints[index].last = Some(reading);
-                }
-                None => missing.push(self.joints[index].name.clone()),
-            }
-        }
-        Ok((oldest.unwrap_or(asked + self.clock_offset), missing))
-    }
-
-    /// One servo's settings, another one at each measurement, so that each is looked at every sixth. What looks wrong is looked at twice, since a
-    /// corrupt frame may have a good checksum; a servo that does not answer is left to the measurements.
-    fn look_at_settings(&mut self) -> Result<(), ArmError> {
-        self.looked_at = (self.looked_at + 1) % self.joints.len().max(1);
-        let (id, base) = (self.joints[self.looked_at].id, registers::TORQUE.address());
-        let mut first = None;
-        for _ in 0..2 {
-            let block = self.bus.read_once(id, base, Telemetry::BASE - base);
-            let Some(reply) = block.map_err(|error| self.error(error))? else {
-                return Ok(());
-            };
-            let joint = &mut self.joints[self.looked_at];
-            let fault = joint.fault_in(&reply.data, self.config.acceleration);
-            if fault == SettingsFault::None || first == Some(fault) {
-                joint.note(fault);
-                return Ok(());
-            }
-            first = Some(fault);
-        }
-        Ok(())
-    }
-
-    /// A reading that can be believed: as it is, or because asking again says the same. `None` where the line is too bad to tell.
-    fn confirm(&mut self, index: usize, first: Reading) -> Result<Option<Reading>, ArmError> {
-        let (id, mut before) = (self.joints[index].id, first);
-        let mut verdict = self.joints[index].judge(&first);
-        if let Verdict::Fine = verdict {
-            return Ok(Some(first));
-        }
-        for _ in 0..CONFIRMATIONS {
-            let again = self.bus.read_block(id, Telemetry::BASE, Telemetry::LENGTH);
-            let again = match again {
-                Ok(reply) => self.decode(&reply),
-                Err(BusError::Timeout { .. }) => None,
-                Err(error) => return Err(self.error(error)),
-            };
-            let Some(again) = again else {
-                return Ok(None);
-            };
-            let was_possible = !matches!(verdict, Verdict::Impossible(_));
-            verdict = self.joints[index].judge(&again);
-            match verdict {
-                Verdict::Fine => return Ok(Some(again)),
-                Verdict::Doubtful if was_possible && again.can_follow(&before) => {
-                    return Ok(Some(again));
-                }
-                _ => before = again,
-            }
-        }
-        match verdict {
-            Verdict::Impossible(cause) => Err(ArmError::Implausible {
-                joint: self.joints[index].name.clone(),
-                cause,
-            }),
-            _ => Ok(None),
-        }
-    }
-
-    fn decode(&self, reply: &super::bus::Reply) -> Option<Reading> {
-        Some(Reading {
-            stamp: reply.asked_at + self.clock_offset,
-            telemetry: Telemetry::from_block(&reply.data)?,
-            alarms: reply.alarms,
-        })
-    }
-
-    /// The present positions in steps, after several readings that agree; refuses an arm that stands outside its range, because
-    /// a goal would be clamped and the arm would jump to it.
-    fn steady_positions(&mut self) -> Result<Vec<i32>, ArmError> {
-        let mut first: Vec<i32> = Vec::new();
-        let mut positions = Vec::new();
-        for round in 0..READINGS_BEFORE_ENABLE {
-            let (_, missing) = self.measure()?;
-            if !missing.is_empty() {
-                return Err(self.silent(missing));
-            }
-            positions = self
-                .joints
-                .iter()
-                .filter_map(|joint| joint.last.map(|reading| reading.telemetry.position))
-                .collect();
-            if round == 0 {
-                first.clone_from(&positions);
-            }
-            for ((joint, a), b) in self.joints.iter().zip(&first).zip(&positions) {
-                if f64::from((a - b).abs()) > JUMP_ALLOWANCE {
-                    return Err(ArmError::Mismatch(format!(
-                        "{} is moving; hold the arm still until it is enabled",
-                        joint.name
-                    )));
-                }
-            }
-        }
-        for (joint, position) in self.joints.iter().zip(&mut positions) {
-            let c = joint.calibration;
-            let inside = (*position).clamp(c.range_min, c.range_max);
-            if (inside - *position).abs() > OUTSIDE_ALLOWANCE {
-                return Err(ArmError::Mismatch(format!(
-                    "{} stands at tick {position}, outside its calibrated {}..{}; move it inside by hand",
-                    joint.name, c.range_min, c.range_max
-                )));
-            }
-            *position = inside;
-        }
-        Ok(positions)
-    }
-
     /// Closes the permanent settings where an earlier program left them open.
     fn lock_settings(&mut self) -> Result<(), BusError> {
         let ids = self.ids();
@@ -462,175 +294,6 @@ impl FeetechArm {
                 .write_verified_if_different(id, registers::TORQUE_ON)?;
         }
         Ok(())
-    }
-}
-
-impl Joint {
-    /// The most torque that it may ever use, 0.1 %.
-    fn full_torque(&self, config: &FeetechConfig) -> f64 {
-        let share = match self.kind {
-            JointKind::Revolute => config.body_torque,
-            JointKind::Gripper => config.gripper_torque,
-        };
-        1000.0 * share.clamp(0.0, 1.0)
-    }
-
-    /// What a servo's settings say of it: a reset one has forgotten its acceleration and torque limits, whatever goals have switched on
-    /// again since; a deaf one has another goal than it was sent.
-    fn fault_in(&self, block: &[u8], acceleration: u8) -> SettingsFault {
-        let base = registers::TORQUE.address();
-        let limits = (
-            registers::ACCELERATION.in_block(base, block),
-            registers::TORQUE_LIMIT.in_block(base, block),
-        );
-        let goal = registers::GOAL_POSITION.in_block(base, block);
-        if limits != (Some(acceleration), Some(self.torque_limit)) {
-            SettingsFault::Forgotten
-        } else if registers::TORQUE.in_block(base, block) == Some(Torque::Off) {
-            SettingsFault::TorqueOff
-        } else if goal.map(|goal| goal.get()) != self.goal {
-            SettingsFault::OtherGoal
-        } else {
-            SettingsFault::None
-        }
-    }
-
-    /// A goal may be lost now and then; the rest stays until the arm is energised again.
-    fn note(&mut self, fault: SettingsFault) {
-        self.goals_lost = match fault {
-            SettingsFault::OtherGoal => self.goals_lost + 1,
-            _ => 0,
-        };
-        self.alarm = match (self.alarm, fault) {
-            (alarm @ (MotorAlarm::Reset | MotorAlarm::CutOut), _) => alarm,
-            (_, SettingsFault::Forgotten) => MotorAlarm::Reset,
-            (_, SettingsFault::TorqueOff) => MotorAlarm::CutOut,
-            _ if self.goals_lost >= GOALS_LOST => MotorAlarm::Deaf,
-            _ => MotorAlarm::None,
-        };
-    }
-
-    fn verify(&self, table: &[u8]) -> Result<(), ArmError> {
-        let name = &self.name;
-        let mismatch = |cause: String| Err(ArmError::Mismatch(format!("{name}: {cause}")));
-        let model = registers::MODEL.in_block(0, table);
-        if model != Some(registers::MODEL_STS3215) {
-            return mismatch(format!(
-                "servo {} is model {}, not an STS3215 ({}); is this the right port?",
-                self.id.get(),
-                model.unwrap_or_default(),
-                registers::MODEL_STS3215
-            ));
-        }
-        let mode = registers::MODE.in_block(0, table);
-        if mode != Some(Mode::Position) {
-            return mismatch(format!(
-                "its mode is {}, not position control; run `rapport setup-motors`",
-                mode.map_or("unknown".into(), |mode| format!("{mode:?}"))
-            ));
-        }
-        if registers::PHASE
-            .in_block(0, table)
-            .is_some_and(|phase| phase & registers::MULTI_TURN != 0)
-        {
-            return mismatch("it counts several turns; run `rapport setup-motors`".into());
-        }
-        let present = (
-            registers::HOMING_OFFSET
-                .in_block(0, table)
-                .map(|offset| offset.get()),
-            registers::MIN_POSITION.in_block(0, table).map(i32::from),
-            registers::MAX_POSITION.in_block(0, table).map(i32::from),
-        );
-        let c = self.calibration;
-        let wanted = (Some(c.homing_offset), Some(c.range_min), Some(c.range_max));
-        if present != wanted {
-            return mismatch(format!(
-                "the servo holds offset {}, range {}..{}, the calibration file says {}, {}..{}; \
-                 use the file of this arm or run `rapport calibrate`",
-                present.0.unwrap_or_default(),
-                present.1.unwrap_or_default(),
-                present.2.unwrap_or_default(),
-                c.homing_offset,
-                c.range_min,
-                c.range_max
-            ));
-        }
-        Ok(())
-    }
-
-    /// Whether a servo can be where it says, given where it was.
-    fn judge(&self, reading: &Reading) -> Verdict {
-        let now = &reading.telemetry;
-        if reading.alarms.encoder() {
-            return Verdict::Impossible("its encoder reports a fault".into());
-        }
-        if !(0..=MAX_TICK).contains(&now.position) {
-            return Verdict::Impossible(format!(
-                "it reports the impossible position {}",
-                now.position
-            ));
-        }
-        if now.voltage > MAX_VOLTAGE || now.temperature > MAX_TEMPERATURE {
-            return Verdict::Impossible(format!(
-                "it reports {:.1} V and {} degrees Celsius",
-                now.voltage, now.temperature
-            ));
-        }
-        let Some(last) = &self.last else {
-            return Verdict::Fine;
-        };
-        if !reading.can_follow(last) {
-            return Verdict::Impossible(format!(
-                "it jumped from tick {} to {} within {:.0} ms",
-                last.telemetry.position,
-                now.position,
-                reading.seconds_since(last) * 1000.0
-            ));
-        }
-        let speed = f64::from(now.speed.abs().max(last.telemetry.speed.abs()));
-        let explained = 1.5 * speed * reading.seconds_since(last) + JUMP_ALLOWANCE;
-        if reading.steps_from(last) > explained {
-            Verdict::Doubtful
-        } else {
-            Verdict::Fine
-        }
-    }
-}
-
-/// What is wrong with a servo's settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SettingsFault {
-    None,
-    Forgotten,
-    TorqueOff,
-    OtherGoal,
-}
-
-/// What to think of a reading.
-#[derive(Debug)]
-enum Verdict {
-    /// Position and speed tell the same story.
-    Fine,
-    /// It could be, or a corrupt frame had a good checksum: ask again.
-    Doubtful,
-    /// It cannot be.
-    Impossible(String),
-}
-
-impl Reading {
-    fn seconds_since(&self, earlier: &Self) -> f64 {
-        self.stamp.saturating_sub(earlier.stamp).as_secs_f64()
-    }
-
-    fn steps_from(&self, earlier: &Self) -> f64 {
-        f64::from((self.telemetry.position - earlier.telemetry.position).abs())
-    }
-
-    /// No servo turns faster.
-    fn can_follow(&self, earlier: &Self) -> bool {
-        let reach = MAX_STEPS_PER_SECOND * self.seconds_since(earlier) + JUMP_ALLOWANCE;
-        self.steps_from(earlier) <= reach
     }
 }
 

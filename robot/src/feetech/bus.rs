@@ -5,6 +5,8 @@
 //! silent; only the asked ids and the asked length are accepted; and after a timeout reads ask for a different number of bytes,
 //! so that for some time the length of a reply tells which request it belongs to.
 
+mod pace;
+
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use super::codec::{self, Alarms, FrameError, ReplyParser, ServoId, Status};
 use super::registers::{self, Eeprom, LOCK, Lock, Payload, Ram, Register, RegisterValue};
 use super::transport::{PortError, SerialTransport, Transport, is_gone};
 use crate::guardian::Guardian;
+use pace::Pace;
 
 /// How a bus is driven.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -195,40 +198,6 @@ pub struct Bus {
     silent: Vec<(ServoId, u32)>,
     pace: Pace,
     stats: BusStats,
-}
-
-/// How quickly the line answers, beyond the time on the wire.
-#[derive(Debug, Default)]
-struct Pace {
-    /// The slowest of the last answers, slowly forgotten.
-    slowest: Duration,
-    /// How many answers that is.
-    answers: u32,
-}
-
-impl Pace {
-    /// So many answers must have come before they are relied upon.
-    const ENOUGH: u32 = 30;
-    /// Nothing useful is slower.
-    const SLOW: Duration = Duration::from_secs(1);
-
-    fn answered(&mut self, took: Duration) {
-        self.slowest = took.max(self.slowest.mul_f64(0.99)).min(Self::SLOW);
-        self.answers = self.answers.saturating_add(1);
-    }
-
-    /// The line may have become slower: wait longer for the next ones.
-    fn timed_out(&mut self) {
-        self.slowest = (self.slowest.mul_f64(1.5) + Duration::from_micros(500)).min(Self::SLOW);
-    }
-
-    /// How long to wait, `longest` at most.
-    fn patience(&self, longest: Duration) -> Duration {
-        match self.answers {
-            0..Self::ENOUGH => longest,
-            _ => longest.min(4 * self.slowest + Duration::from_millis(3)),
-        }
-    }
 }
 
 impl Bus {

@@ -4,6 +4,29 @@
 //! the unlocking, verifying [`Bus::store`](super::Bus::store). Torque, goal and mode are read-only in public: torque can only be
 //! switched off ([`TORQUE_OFF`]), and the arm's driver alone can switch it on or set a goal. The two values that could ruin a
 //! calibration (128 in the torque register, the factory reset instruction) exist nowhere in this crate.
+//!
+//! What must not be said does not compile:
+//!
+//! ```compile_fail
+//! use rapport_robot::feetech::registers::TORQUE;
+//! TORQUE.payload(128); // would make the present position the middle for good
+//! ```
+//! ```compile_fail
+//! use rapport_robot::feetech::registers::GOAL_POSITION;
+//! GOAL_POSITION.payload(2048); // would switch torque on and move, past the guard
+//! ```
+//! ```compile_fail
+//! use rapport_robot::feetech::registers::{HOMING_OFFSET, SignMagnitude};
+//! HOMING_OFFSET.payload(SignMagnitude::default()); // only `Bus::store` writes what survives power-off
+//! ```
+//!
+//! What may be said does:
+//!
+//! ```
+//! use rapport_robot::feetech::registers::{TORQUE_LIMIT, TORQUE_OFF};
+//! assert_eq!(TORQUE_LIMIT.payload(500).bytes(), [244, 1]);
+//! assert_eq!(TORQUE_OFF.bytes(), [0]);
+//! ```
 
 use std::marker::PhantomData;
 

@@ -1,6 +1,7 @@
 //! `rapport bench`: what this machine and these rewards can do, measured.
 
 mod claim;
+mod control;
 mod door;
 mod sam;
 mod sim;
@@ -27,6 +28,7 @@ pub struct Args {
 enum What {
     Sim(sim::Args),
     Claim(claim::Args),
+    Control(control::Args),
     Door(door::Args),
     Sam(sam::Args),
     Steps(steps::Args),
@@ -40,6 +42,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
         None => sim::run(&args.sim, ui),
         Some(What::Sim(args)) => sim::run(args, ui),
         Some(What::Claim(args)) => claim::run(args, ui),
+        Some(What::Control(args)) => control::run(args, ui),
         Some(What::Door(args)) => door::run(args, ui),
         Some(What::Sam(args)) => sam::run(args, ui),
         Some(What::Steps(args)) => steps::run(args, ui),
@@ -48,7 +51,7 @@ pub fn run(args: &Args, ui: Ui) -> anyhow::Result<()> {
                 .first()
                 .map(|word| word.to_string_lossy().into_owned());
             Err(Usage(format!(
-                "there is no bench {}; there are sim, claim, door, sam and steps",
+                "there is no bench {}; there are sim, claim, control, door, sam and steps",
                 name.unwrap_or_default()
             ))
             .into())
