@@ -149,7 +149,7 @@ fn a_runtime_that_is_asked_to_end_switches_torque_off_itself() {
         let twin = Twin::start();
         let mut runtime = Runtime::start(&twin);
         runtime.signal(signal);
-        let taken = twin.time_until(Torque::Off, 2 * SOON);
+        let taken = twin.time_until(Torque::Off, 6 * SOON);
         println!("{signal:?}: torque off after {taken:?}");
         let status = runtime.end();
         assert!(status.success(), "{signal:?}: {}", runtime.said());

@@ -138,7 +138,24 @@ fn the_table_in_the_docs_is_what_is_seen() {
     table.extend(rows.into_iter().map(|r| r.1));
     if std::env::var_os("RAPPORT_BLESS").is_some() {
         std::fs::write(path, format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
-    } else {
-        assert_eq!(found, table, "RAPPORT_BLESS=1 writes it anew");
+        return;
     }
+    assert_eq!(found.lines().count(), table.lines().count());
+    for (found, seen) in found.lines().zip(table.lines()) {
+        assert!(
+            is_same(found, seen),
+            "{found}\n{seen}\nRAPPORT_BLESS=1 writes it anew"
+        );
+    }
+}
+
+/// The same words; times may differ by a tick or two, as another processor rounds differently.
+fn is_same(a: &str, b: &str) -> bool {
+    let time = |cell: &str| cell.trim().strip_suffix(" ms")?.parse::<f64>().ok();
+    let (a, b): (Vec<_>, Vec<_>) = (a.split('|').collect(), b.split('|').collect());
+    a.len() == b.len()
+        && a.iter().zip(&b).all(|(a, b)| match (time(a), time(b)) {
+            (Some(a), Some(b)) => (a - b).abs() <= 20.0 + 0.1 * a.max(b),
+            _ => a == b,
+        })
 }
