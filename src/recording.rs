@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use image::RgbImage;
 use rapport::dataset::EpisodeWriter;
 use rapport::robot::action::ActionMapper;
-use rapport::robot::guard::GuardState;
 use rapport::robot::{TeleopEvent, Teleoperator, so101, units};
 use rapport::sim::Reading;
 
@@ -71,10 +70,13 @@ pub fn record(
             goal = next;
             control = control.or_else(|| teleop.action().map(<[f32]>::to_vec));
             tick = station.tick(Some(&goal))?;
+            // Rows of an arm that stands still while somebody tells it to move teach nothing good.
             anyhow::ensure!(
-                tick.guard != GuardState::Fault,
-                "the guard stopped the arm: {:?}",
+                tick.follows_goals(),
+                "the arm was stopped: {}; this episode is not kept",
                 tick.reason
+                    .as_ref()
+                    .map_or_else(String::new, ToString::to_string)
             );
         }
         // What was sent, not what was asked for: the two differ where the guard had to act.

@@ -205,7 +205,7 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
         let mut previous = tick.state.positions.clone();
         let mut frames = Vec::new();
         let mut success = false;
-        let mut fault = None;
+        let (mut fault, mut holds) = (None, false);
         let length = if station.referee.is_some() {
             task.max_steps() as u64
         } else {
@@ -263,6 +263,13 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
                 fault = tick.reason.clone();
                 break;
             }
+            if tick.guard == GuardState::Hold && !std::mem::replace(&mut holds, true) {
+                let reason = tick
+                    .reason
+                    .as_ref()
+                    .map_or_else(String::new, ToString::to_string);
+                tracing::warn!("the arm holds and takes no more goals: {reason}");
+            }
             if interrupt::requested() {
                 break;
             }
@@ -286,7 +293,7 @@ pub fn deploy(args: &Args, ui: Ui) -> anyhow::Result<Deployment> {
         }
         if let Some(reason) = fault {
             viewer.finish()?;
-            anyhow::bail!("the guard stopped the arm: {reason:?}; torque is off");
+            anyhow::bail!("the guard stopped the arm: {reason}; torque is off");
         }
     }
     bar.finish_and_clear();
