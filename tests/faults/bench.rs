@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rapport::robot::calibration::Calibration;
 use rapport::robot::control::{Control, Tick};
+use rapport::robot::feetech::registers::TABLE_END;
 use rapport::robot::feetech::{Bus, BusConfig, FeetechArm, FeetechConfig, Transport};
 use rapport::robot::guard::{Guard, GuardConfig, GuardState, Reason};
 use rapport::robot::{ArmError, Clock as _, so101};
@@ -174,26 +175,20 @@ impl Line {
         FeetechArm::on_bus(bus, &self.calibration, FeetechConfig::default())
     }
 
+    /// Every servo's control table.
+    fn tables(&self) -> Vec<[u8; TABLE_END as usize]> {
+        let chain = self.twin.chain();
+        chain.servos().iter().map(|s| s.table()).collect()
+    }
+
     /// The sentence with which connecting is refused; nothing was written to any servo.
     pub fn refusal(&mut self) -> String {
-        let before: Vec<_> = self
-            .twin
-            .chain()
-            .servos()
-            .iter()
-            .map(|s| s.table())
-            .collect();
+        let before = self.tables();
         let refusal = match self.connect() {
             Ok(_) => panic!("it connects"),
             Err(error) => error.to_string(),
         };
-        let after: Vec<_> = self
-            .twin
-            .chain()
-            .servos()
-            .iter()
-            .map(|s| s.table())
-            .collect();
+        let after = self.tables();
         // Measurements may differ, settings may not.
         for (before, after) in before.iter().zip(&after) {
             assert_eq!(before[..56], after[..56]);

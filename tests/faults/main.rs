@@ -62,7 +62,7 @@ faults! {
     26 fault_26_over_temperature servos::over_temperature "57, 63, 71 degrees Celsius" => "counted; hold; torque off on every servo";
     27 fault_27_brown_out servos::brown_out "supply sags; a servo without power for a moment" => "hold after 0.5 s; a fault, no goal to anybody any more";
     28 fault_28_overload servos::overload "a servo pushes and gives way after 2 s" => "hold before it does";
-    29 fault_29_over_current servos::over_current "a servo cuts its torque" => "a fault, and no goal that would switch it on again";
+    29 fault_29_over_current servos::over_current "a servo cuts its torque" => "a fault, and no goal that would switch it on again; a cut-out in the moment of a goal is hidden by it";
     30 fault_30_stuck_joint servos::stuck_joint "a joint is stuck" => "hold; the command stays near it, nothing springs when it comes free";
     31 fault_31_encoder_fault servos::encoder_fault "encoder frozen; its fault bit" => "hold; a fault at once";
     32 fault_32_wrapped_encoder servos::wrapped_encoder "position outside the range" => "not energised; in motion, hold";
